@@ -1,0 +1,174 @@
+"""Image files in and out: one loader, one writer, errors that name the file.
+
+Convention: every image is an array of shape (H, W, 3), uint8, RGB. BGR exists only on the lines of
+this file that call OpenCV's encoder.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"}
+)
+MAX_PIXELS = 100_000_000
+"""Above this a file is refused before it is decoded: 300 MB of RGB is a mistake or an attack."""
+MIN_SIDE_PX = 16
+"""Below this no face can be told from noise."""
+
+
+class ImageError(ValueError):
+    """An image file that cannot be used; the message names the file and what to do."""
+
+
+def list_images(folder: Path | str) -> list[Path]:
+    """Return every image file below ``folder``, sorted, hidden files and folders left out.
+
+    Raises:
+        ImageError: the folder does not exist or is not a folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ImageError(f"{folder}: no such folder; check the path")
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read an image file of any common format as the camera meant it.
+
+    EXIF rotation is applied; grey, CMYK, palette and 16-bit files are converted; transparency is laid on
+    white; of an animation the first frame is taken.
+
+    Args:
+        path: the file.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: missing, empty, truncated, not an image, too large or too small.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path}: the file is empty; delete it or copy it again")
+        with warnings.catch_warnings():
+            # Pillow warns of large images; the check below refuses them in our own words.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as opened:
+                _check_size(path, *opened.size)
+                return _to_rgb(ImageOps.exif_transpose(opened))
+    except FileNotFoundError:
+        raise ImageError(f"{path}: no such file; check the path") from None
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise whatever a broken file makes them meet
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(f"{path}: cannot be read as an image ({detail}); re-export it") from None
+
+
+def _check_size(path: Path, width_px: int, height_px: int) -> None:
+    if width_px * height_px > MAX_PIXELS:
+        raise ImageError(
+            f"{path}: {width_px}x{height_px} px is more than {MAX_PIXELS // 10**6} megapixels; shrink it"
+        )
+    if min(width_px, height_px) < MIN_SIDE_PX:
+        raise ImageError(
+            f"{path}: {width_px}x{height_px} px is too small; {MIN_SIDE_PX} px a side are needed"
+        )
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith(("I", "F")):
+        return _deep_grey_to_rgb(np.asarray(image, dtype=np.float64))
+    if image.mode in ("LA", "PA", "RGBA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return np.array(image.convert("RGB"))
+
+
+def _deep_grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """Scale a 16-bit (or float) grey image to 8 bits; Pillow's own conversion clips at 255."""
+    peak = grey.max()
+    if peak > 255:
+        grey = grey / 257.0
+    elif _is_unit_range(grey):
+        grey = grey * 255.0
+    return np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _is_unit_range(grey: np.ndarray) -> bool:
+    """Tell whether a float image uses 0..1 (a convention of scientific TIFF files)."""
+    return bool(grey.max() <= 1.0 and np.any((grey > 0) & (grey < 1)))
+
+
+def encode_image(suffix: str, image: np.ndarray, quality: int = 95) -> bytes:
+    """Encode (H, W, 3) uint8 RGB as JPEG or PNG bytes, the same bytes for the same pixels."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in (".jpg", ".jpeg") else []
+    done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise ImageError(f"cannot encode an image as {suffix!r}; use .jpg or .png")
+    return data.tobytes()
+
+
+def write_image(path: Path | str, image: np.ndarray, quality: int = 95) -> None:
+    """Write an image so that a reader sees the whole file or none.
+
+    Args:
+        path: ends in .jpg or .png; missing folders are made.
+        image: (H, W, 3) uint8 RGB.
+        quality: JPEG quality, 1 to 100.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; nothing half-written is left.
+        ImageError: a suffix the encoder does not know.
+    """
+    write_bytes(Path(path), encode_image(Path(path).suffix, image, quality))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to a temporary name beside ``path`` and rename it over."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def montage(images: Sequence[np.ndarray], columns: int, pad_px: int = 2) -> np.ndarray:
+    """Lay equal-size images out on one white sheet, row by row.
+
+    Args:
+        images: each (H, W, 3) uint8 RGB, all of one size.
+        columns: images in a row.
+        pad_px: white between them.
+
+    Returns:
+        One (H', W', 3) uint8 RGB sheet.
+    """
+    height, width = images[0].shape[:2]
+    rows = -(-len(images) // columns)
+    sheet_shape = (rows * (height + pad_px) + pad_px, columns * (width + pad_px) + pad_px, 3)
+    sheet = np.full(sheet_shape, 255, np.uint8)
+    for place, image in enumerate(images):
+        top = pad_px + place // columns * (height + pad_px)
+        left = pad_px + place % columns * (width + pad_px)
+        sheet[top : top + height, left : left + width] = image
+    return sheet

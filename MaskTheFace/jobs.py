@@ -1,0 +1,46 @@
+"""Run one function over many jobs in several processes; order and results never depend on how many."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+CHUNK = 16
+"""Jobs handed over at once: large enough to hide the hand-over, small enough for a smooth count."""
+
+
+def run_jobs(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 0
+) -> Iterator[tuple[Job, Result]]:
+    """Yield each job with its result, in the order of the jobs.
+
+    Args:
+        work: a function of a module's top level; it must not depend on earlier calls.
+        jobs: picklable.
+        workers: processes; 0 for one a core. One worker, or few jobs, run in this process.
+    """
+    workers = workers or os.cpu_count() or 1
+    if workers == 1 or len(jobs) <= CHUNK:
+        yield from ((job, work(job)) for job in jobs)
+        return
+    # Spawned, not forked: a fork of a process with running threads (torch, OpenCV) can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        yield from zip(jobs, pool.map(work, jobs, chunksize=CHUNK), strict=True)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    # Ctrl-C is the parent's to answer: it stops the pool and says how to go on.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

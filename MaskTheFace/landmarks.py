@@ -1,0 +1,335 @@
+"""Where the face is: 68 points, found by dlib or given, and how we know them.
+
+Convention: points are (x, y) in pixels, origin at the centre of the top-left pixel, in the order of the
+iBUG 300-W mark-up that dlib uses (0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+How = Literal["given", "detected", "aligned", "canonical", "model"]
+"""given by the user; detected by dlib; dlib's points on a crop known to be one face; the mean layout;
+drawn together with the face."""
+
+PREDICTOR_ENV = "MASKTHEFACE_PREDICTOR"
+DETECT_AT_PX = 640
+"""Larger photos are shrunk to this longer side for finding faces: dlib's HOG needs faces of 80 px."""
+ALIGNED_BOX = (0.065, 0.055, 0.955, 0.95)
+"""Where dlib's face box lies in a tight aligned crop (x0, y0, x1, y1 as shares of the side)."""
+TIGHT_THRESHOLD, TIGHT_IOU = -0.7, 0.6
+"""A face found with less certainty counts where it lies just so in a tight crop."""
+
+
+class LandmarkError(ValueError):
+    """No landmarks can be had; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """The 68 points of one face.
+
+    Attributes:
+        xy: (68, 2) float32, pixels.
+        how: how the points were found.
+    """
+
+    xy: np.ndarray
+    how: How = "given"
+
+    def __post_init__(self) -> None:
+        xy = np.asarray(self.xy, dtype=np.float32)
+        if xy.shape != (68, 2):
+            raise ValueError(f"landmarks must have shape (68, 2), got {xy.shape}")
+        if not np.isfinite(xy).all():
+            raise ValueError("landmarks must be finite numbers")
+        if min(np.ptp(xy[:, 0]), np.ptp(xy[:, 1])) < 1:
+            raise ValueError("landmarks must span at least one pixel each way")
+        xy.flags.writeable = False
+        object.__setattr__(self, "xy", xy)
+
+    @property
+    def box_xyxy(self) -> tuple[float, float, float, float]:
+        """The smallest box around the points, pixels."""
+        x0, y0 = self.xy.min(axis=0)
+        x1, y1 = self.xy.max(axis=0)
+        return float(x0), float(y0), float(x1), float(y1)
+
+    @property
+    def width_px(self) -> float:
+        """Face width: the distance between the jaw points at the ears, or the box where they fold."""
+        span = float(np.linalg.norm(self.xy[16] - self.xy[0]))
+        x0, y0, x1, y1 = self.box_xyxy
+        return max(span, 0.6 * max(x1 - x0, y1 - y0))
+
+    def moved(self, matrix: np.ndarray) -> Landmarks:
+        """Return the points under a (2, 3) affine ``matrix``, source to target pixels."""
+        return Landmarks(self.xy @ matrix[:, :2].T + matrix[:, 2], self.how)
+
+    def mirrored(self, width_px: int) -> Landmarks:
+        """Return the points of the horizontally flipped image, left and right names exchanged."""
+        xy = self.xy[MIRROR].copy()
+        xy[:, 0] = width_px - 1 - xy[:, 0]
+        return Landmarks(xy, self.how)
+
+
+# Point i of a face is point MIRROR[i] of its mirror image.
+MIRROR = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
+    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+)
+
+
+# The mean of 68 points over tight aligned crops (eyes to chin filling the frame), in thousandths of the side.
+CANONICAL = (
+    np.array(
+        [
+            (72, 309),
+            (75, 421),
+            (87, 534),
+            (106, 645),
+            (145, 750),
+            (210, 841),
+            (293, 915),
+            (389, 971),
+            (500, 985),
+            (611, 971),
+            (707, 915),
+            (790, 841),
+            (855, 750),
+            (894, 645),
+            (913, 534),
+            (925, 421),
+            (928, 309),
+            (146, 218),
+            (200, 169),
+            (276, 155),
+            (354, 166),
+            (428, 196),
+            (572, 196),
+            (646, 166),
+            (724, 155),
+            (800, 169),
+            (854, 218),
+            (500, 287),
+            (500, 361),
+            (500, 434),
+            (500, 510),
+            (411, 559),
+            (454, 574),
+            (500, 587),
+            (546, 574),
+            (589, 559),
+            (232, 299),
+            (279, 271),
+            (336, 272),
+            (386, 309),
+            (332, 319),
+            (276, 318),
+            (614, 309),
+            (664, 272),
+            (721, 271),
+            (768, 299),
+            (724, 318),
+            (668, 319),
+            (324, 693),
+            (389, 668),
+            (453, 655),
+            (500, 666),
+            (547, 655),
+            (611, 668),
+            (676, 693),
+            (614, 755),
+            (551, 782),
+            (500, 787),
+            (449, 782),
+            (386, 755),
+            (350, 697),
+            (452, 693),
+            (500, 698),
+            (548, 693),
+            (650, 697),
+            (548, 726),
+            (500, 732),
+            (452, 726),
+        ],
+        np.float32,
+    )
+    / 1000
+)
+
+
+def predictor_path() -> Path | None:
+    """Return dlib's 68-point model file, or None where there is none.
+
+    Looked for in the environment variable MASKTHEFACE_PREDICTOR, then in the package
+    face_recognition_models. The file was trained on iBUG 300-W, which excludes commercial use.
+    """
+    named = os.environ.get(PREDICTOR_ENV)
+    if named:
+        if not Path(named).is_file():
+            raise LandmarkError(
+                f"{named}: no such file; {PREDICTOR_ENV} must name dlib's 68-point model"
+            )
+        return Path(named)
+    # Only located, never imported: the package wants pkg_resources, which new Pythons lack.
+    spec = importlib.util.find_spec("face_recognition_models")
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "models" / "shape_predictor_68_face_landmarks.dat"
+    return path if path.is_file() else None
+
+
+@functools.cache
+def _predictor() -> Any:
+    path = predictor_path()
+    if path is None:
+        return None
+    try:
+        import dlib
+    except ImportError:
+        return None
+    return dlib.shape_predictor(str(path))
+
+
+@functools.cache
+def _detector() -> Any:
+    try:
+        import dlib
+    except ImportError:
+        raise LandmarkError(
+            "finding faces needs dlib; pip install dlib-bin, or give landmarks, or say --aligned yes"
+        ) from None
+    return dlib.get_frontal_face_detector()
+
+
+def find_landmarks(image: np.ndarray) -> list[Landmarks]:
+    """Find every face of a photo, largest first.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        One Landmarks a face, ``how`` = "detected"; empty where no face is found.
+
+    Raises:
+        LandmarkError: dlib or its 68-point model is not installed.
+    """
+    predictor = _predictor()
+    if predictor is None:
+        _detector()
+        raise LandmarkError(
+            "dlib's 68-point model is missing; pip install face_recognition_models, "
+            f"or set {PREDICTOR_ENV}, or say --aligned yes"
+        )
+    boxes = _detect_boxes(image) or _tight_box(image)
+    faces = [_fit(predictor, image, box, "detected") for box in boxes]
+    return sorted(faces, key=lambda face: -face.width_px)
+
+
+def _tight_box(image: np.ndarray) -> list[np.ndarray]:
+    """Look again, less strictly, for one face that fills the picture as in a tight aligned crop."""
+    height, width = image.shape[:2]
+    expected = np.array(ALIGNED_BOX) * [width, height, width, height]
+    near = [box for box in _detect_boxes(image, TIGHT_THRESHOLD) if _iou(box, expected) > TIGHT_IOU]
+    return near[:1]
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    shared = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared))
+
+
+def _detect_boxes(image: np.ndarray, threshold: float = 0.0) -> list[np.ndarray]:
+    """Find face boxes (x0, y0, x1, y1), surest first.
+
+    A frame of replicated border lets faces be found that fill the picture.
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, DETECT_AT_PX / max(height, width))
+    # HOG's smallest face is 80 px: small photos are enlarged until a face filling half of them is seen.
+    scale = max(scale, min(2.0, 200 / min(height, width)))
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=shrink)
+    pad = int(0.2 * min(grey.shape))
+    framed = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    boxes = []
+    for found in _detector().run(framed, 0, threshold)[0]:
+        corners = np.array([found.left(), found.top(), found.right(), found.bottom()], float)
+        boxes.append((corners - pad) / scale)
+    return boxes
+
+
+def aligned_landmarks(image: np.ndarray) -> Landmarks:
+    """Return the points of a tight aligned crop, which shows one face: nothing is detected.
+
+    dlib's 68-point model fits them where it is installed; elsewhere the mean layout of an aligned crop
+    is laid over the picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    predictor = _predictor()
+    if predictor is not None:
+        box = np.array(ALIGNED_BOX) * [width, height, width, height]
+        face = _fit(predictor, image, box, "aligned")
+        if _plausible(face, width, height):
+            return face
+    return Landmarks(CANONICAL * np.array([width, height], np.float32), "canonical")
+
+
+def _fit(predictor: Any, image: np.ndarray, box_xyxy: np.ndarray, how: How) -> Landmarks:
+    import dlib
+
+    x0, y0, x1, y1 = (int(round(float(value))) for value in box_xyxy)
+    shape = predictor(np.ascontiguousarray(image), dlib.rectangle(x0, y0, x1, y1))
+    return Landmarks(np.array([(p.x, p.y) for p in shape.parts()], np.float32), how)
+
+
+def _plausible(face: Landmarks, width: int, height: int) -> bool:
+    """Tell whether fitted points look like a face that fills the crop: eyes over mouth, inside."""
+    xy = face.xy
+    eyes, mouth = xy[36:48].mean(axis=0), xy[48:68].mean(axis=0)
+    inside = np.mean((xy >= -0.15 * width) & (xy <= [1.15 * width, 1.15 * height]))
+    large = face.width_px > 0.35 * min(width, height)
+    return bool(large and inside > 0.95 and mouth[1] - eyes[1] > 0.12 * height)
+
+
+def read_landmarks(path: Path | str) -> dict[str, list[Landmarks]]:
+    """Read landmarks a user gives: a CSV with the columns ``file, x0, y0, ..., x67, y67``.
+
+    Args:
+        path: the CSV; one row a face, several rows may name the same file.
+
+    Returns:
+        File name (as written, forward slashes) to its faces.
+
+    Raises:
+        LandmarkError: a row with other than 137 values, or a value that is no number.
+    """
+    import csv
+
+    faces: dict[str, list[Landmarks]] = {}
+    with open(path, newline="", encoding="utf-8") as stream:
+        for line, row in enumerate(csv.reader(stream), start=1):
+            if not row or row[0] == "file":
+                continue
+            try:
+                xy = np.array(row[1:], np.float32).reshape(68, 2)
+                faces.setdefault(Path(row[0]).as_posix(), []).append(Landmarks(xy, "given"))
+            except ValueError as error:
+                raise LandmarkError(
+                    f"{path}, line {line}: want file,x0,y0,...,x67,y67 ({error})"
+                ) from None
+    return faces

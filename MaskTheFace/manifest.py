@@ -1,0 +1,120 @@
+"""The manifest: a row for every output, and one for every input that gave none.
+
+It is a CSV in UTF-8; paths use forward slashes and are relative to the folder that holds it. While work
+is under way rows are appended to a journal beside it, so that an interrupted run loses nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+from MaskTheFace.images import write_bytes
+
+Status = Literal["ok", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One output, or one input that gave none. Every value is text; empty where it does not apply."""
+
+    path: str = ""
+    """The output file; empty where there is none."""
+    source: str = ""
+    """The input."""
+    status: str = "ok"
+    """ok; skipped: left out for the reason given; failed: could not be used."""
+    reason: str = ""
+    """Why there is no output, and what to do."""
+    split: str = ""
+    """train, val or test."""
+    label: str = ""
+    """Class name: no_mask or wearing_mask."""
+    identity: str = ""
+    """Whose face it is; faces of one identity share a split."""
+    box_xyxy: str = ""
+    """Face box in the source, pixels: x0 y0 x1 y1."""
+    landmarks_how: str = ""
+    """given, detected, aligned, canonical or model; see landmarks.py."""
+    template: str = ""
+    """The mask's art."""
+    pattern: str = ""
+    """The print on it."""
+    held_out: str = ""
+    """1 where template or pattern are kept from training."""
+    style: str = ""
+    """The whole MaskStyle as JSON: draws the same mask again."""
+    wear: str = ""
+    """How the mask is worn."""
+    covered_nose: str = ""
+    """Mean alpha over the tip of the nose, 0 to 1."""
+    covered_mouth: str = ""
+    """The same for the mouth."""
+    covered_chin: str = ""
+    """The same for the chin."""
+    seed: str = ""
+    """Seed of the run that drew it."""
+    fingerprint: str = ""
+    """256-bit difference hash of the bare crop; equal for copies of one photo."""
+
+
+COLUMNS = tuple(field.name for field in fields(ManifestRow))
+
+
+def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
+    """Write all rows under a header, whole or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def read_manifest(path: Path) -> list[ManifestRow]:
+    """Read the rows of a manifest or of a journal.
+
+    A last line that was cut off by a crash is left out, as are columns this version does not know.
+    """
+    with open(path, newline="", encoding="utf-8") as stream:
+        records = list(csv.DictReader(stream))
+    return [
+        ManifestRow(**{name: record[name] for name in COLUMNS if name in record})
+        for record in records
+        if None not in record.values()
+    ]
+
+
+class Journal:
+    """Rows on disk as they come: what an interrupted run need not do again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.done = read_manifest(path) if path.is_file() else []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Rewritten whole first: a line cut off by a crash must not swallow the next one.
+        write_manifest(path, self.done)
+        self._stream = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115 - closed below
+        self._writer = csv.DictWriter(self._stream, COLUMNS, lineterminator="\n")
+
+    def add(self, rows: Iterable[ManifestRow]) -> None:
+        """Append rows and hand them to the operating system."""
+        self._writer.writerows(asdict(row) for row in rows)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file; it stays until ``remove``."""
+        self._stream.close()
+
+    def remove(self) -> None:
+        """Close and delete the journal, once its rows are in a manifest."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+def format_box(box_xyxy: tuple[float, float, float, float]) -> str:
+    """Return a box as manifests hold it: whole pixels, separated by spaces."""
+    return " ".join(str(round(value)) for value in box_xyxy)

@@ -1,0 +1,160 @@
+"""Printed patterns, drawn by code as weights of a second and a third colour, or given as a tile.
+
+Convention: a pattern function takes pixel coordinates measured in repeats (x to the right, y down,
+1.0 = one repeat) and a generator for its layout, and returns two weights in 0..1 of the same shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+Weights = tuple[np.ndarray, np.ndarray]
+EDGE = 0.06
+"""Width of a printed edge in repeats: soft, so that no stair-steps show."""
+
+
+def _step(distance: np.ndarray) -> np.ndarray:
+    """Return 1 inside (positive distance), 0 outside, with a soft edge."""
+    return np.clip(distance / EDGE + 0.5, 0, 1)
+
+
+def _band(phase: np.ndarray, share: float) -> np.ndarray:
+    """Return a soft stripe that covers ``share`` of each whole number of ``phase``."""
+    return _step(share / 2 - np.abs(phase % 1 - 0.5))
+
+
+def _stripes(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    angle = rng.choice([0.0, np.pi / 2, np.pi / 4, rng.uniform(0, np.pi)])
+    phase = x * np.cos(angle) + y * np.sin(angle)
+    return _band(phase, rng.uniform(0.2, 0.5)), _band(phase * 2 + 0.3, 0.12)
+
+
+def _checks(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    across, down = _band(x, 0.5), _band(y, 0.5)
+    return across * (1 - down) + down * (1 - across), np.zeros_like(x)
+
+
+def _plaid(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    wide = 0.45 * (_band(x, 0.45) + _band(y, 0.45))
+    return wide, 0.8 * np.maximum(_band(x + 0.5, 0.08), _band(y + 0.5, 0.08))
+
+
+def _dots(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    shifted = x + 0.5 * (np.floor(y) % 2)
+    radius = np.hypot(shifted % 1 - 0.5, y % 1 - 0.5)
+    return _step(rng.uniform(0.18, 0.34) - radius), np.zeros_like(x)
+
+
+def _zigzag(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    return _band(y + 0.5 * np.abs(x % 1 - 0.5), 0.4), np.zeros_like(x)
+
+
+def _blobs(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return smooth random hills, mean 0, deviation about 1: a sum of waves in random directions."""
+    hills = np.zeros_like(x)
+    for _ in range(10):
+        angle, phase, pace = rng.uniform(0, 2 * np.pi, 3)
+        waves = x * np.cos(angle) + y * np.sin(angle)
+        hills += np.sin(waves * (2 + pace) + phase)
+    return hills / np.sqrt(5)
+
+
+def _camouflage(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    return _step(_blobs(x, y, rng) - 0.3), _step(_blobs(x, y, rng) - 0.8)
+
+
+def _floral(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+    salt = int(rng.integers(1 << 16))
+    # A cheap hash moves and turns each flower, so that the print does not look ruled.
+    chance = np.sin((column * 127.1 + row * 311.7 + salt) % 6283.2) * 43758.5453 % 1
+    dx = x - column - 0.5 + 0.3 * (chance - 0.5)
+    dy = y - row - 0.5 + 0.3 * ((chance * 7) % 1 - 0.5)
+    radius, angle = np.hypot(dx, dy), np.arctan2(dy, dx) + chance * 6.28
+    petals = _step(0.24 + 0.1 * np.cos(5 * angle) - radius)
+    return petals, _step(0.09 - radius)
+
+
+def _lettering(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    """Rows of strokes that read as print from afar."""
+    salt = rng.uniform(0, 100)
+    letter = np.floor(x * 5)
+    on = np.sin((letter + salt) * 12.9898 + np.floor(y * 2) * 78.233) * 43758.5453 % 1 > 0.3
+    upright = _band(x * 5, 0.45) * on
+    bars = _band(x * 5, 0.9) * on * _band(y * 8 + np.floor(letter * 2.7), 0.35)
+    line = _band(y * 2, 0.5)
+    return np.clip(np.maximum(upright, bars) * line, 0, 1), np.zeros_like(x)
+
+
+def _emblem(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    """One mark on plain fabric, anywhere on the mask."""
+    dx, dy = x - rng.uniform(-1.6, 1.6), y - rng.uniform(0.8, 2.2)
+    angle = np.arctan2(dy, dx)
+    lobes = int(rng.integers(2, 7))
+    radius = np.hypot(dx, dy * rng.uniform(0.8, 2.0))
+    return _step(0.4 + 0.16 * np.cos(lobes * angle) - radius), _step(0.16 - radius)
+
+
+def _two_tone(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    """Panels of two colours: left and right, or above and below."""
+    middle = rng.uniform(1.0, 2.2)
+    panel = _step((y - middle) / 4) if rng.random() < 0.5 else _step((np.abs(x) - middle) / 4)
+    return panel, np.zeros_like(x)
+
+
+PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], Weights]] = {
+    "stripes": _stripes,
+    "checks": _checks,
+    "plaid": _plaid,
+    "dots": _dots,
+    "zigzag": _zigzag,
+    "camouflage": _camouflage,
+    "floral": _floral,
+    "lettering": _lettering,
+    "emblem": _emblem,
+    "two_tone": _two_tone,
+}
+
+
+def pattern_weights(
+    name: str, u: np.ndarray, v: np.ndarray, scale: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of the second and third colour over the fabric.
+
+    Args:
+        name: a name of PATTERNS.
+        u: (H, W) chart coordinate across the face.
+        v: (H, W) chart coordinate down the face.
+        scale: length of one repeat in u.
+        seed: picks the layout.
+
+    Returns:
+        Two (H, W) float arrays in 0..1; the third colour lies over the second.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in PATTERNS:
+        raise ValueError(f"unknown pattern {name!r}; have {', '.join(PATTERNS)}")
+    # A face is about as long from bridge to chin (v) as half of it is wide (u): one scale serves both.
+    return PATTERNS[name](u / scale, v / scale, np.random.default_rng(seed))
+
+
+def tile_colors(tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
+    """Return the colours of a user's tile laid edge to edge over the fabric, never stretched.
+
+    Args:
+        tile: (h, w, 3) uint8 RGB.
+        u: (H, W) chart coordinate.
+        v: (H, W) chart coordinate.
+        scale: width of one tile in u.
+
+    Returns:
+        (H, W, 3) float32, 0..255.
+    """
+    height, width = tile.shape[:2]
+    columns = np.floor((u / scale % 1) * width).astype(int) % width
+    rows = np.floor((v / scale * width / height % 1) * height).astype(int) % height
+    return tile[rows, columns].astype(np.float32)

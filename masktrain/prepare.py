@@ -1,0 +1,322 @@
+"""Bare faces -> data/<name>/{train,val,test}/{no_mask,wearing_mask}/ and a manifest, with no leak.
+
+Identities are split first; then each face is cropped, masked, and both twins are written by the same
+encoder into the same split. ``python -m masktrain.prepare`` is the command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from MaskTheFace.images import ImageError, encode_image, write_bytes
+from MaskTheFace.jobs import run_jobs
+from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest, write_manifest
+from MaskTheFace.overlay import Masked, overlay_mask
+from MaskTheFace.patterns import PATTERNS
+from MaskTheFace.style import MaskStyle, sample_style
+from MaskTheFace.templates import TEMPLATES, TYPES
+from masktrain.config import PrepareConfig, parse_prepare
+from masktrain.faces import (
+    FaceCrop,
+    FaceError,
+    FaceRef,
+    fingerprint,
+    list_faces,
+    open_face,
+    source_name,
+    stable_hash,
+)
+
+BARE, MASKED = "no_mask", "wearing_mask"
+SPLITS = ("train", "val", "test")
+HELD_OUT_TEMPLATES = frozenset({"surgical_flat", "n95_duckbill"})
+HELD_OUT_PATTERNS = frozenset({"zigzag"})
+"""Never drawn for training or validation, so that the test shows masks the network has not seen."""
+COVERED = 0.5
+"""A mask counts as worn when this much of nose tip and mouth is under it (DESIGN: the class map)."""
+
+
+class PrepareError(ValueError):
+    """Data that cannot be prepared; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class FaceJob:
+    """One face with everything a worker needs to know about it."""
+
+    ref: FaceRef
+    split: str
+    folder: Path
+    config: PrepareConfig
+
+
+def prepare(config: PrepareConfig) -> Path:
+    """Prepare a data folder, or return at once where it is there already.
+
+    An interrupted run goes on where it stopped. The bytes written depend on the settings and the photos,
+    never on the number of workers.
+
+    Args:
+        config: what to prepare.
+
+    Returns:
+        The data folder.
+
+    Raises:
+        FaceError: no faces. PrepareError: the folder holds other data; too few faces; a leak.
+    """
+    folder = config.output or default_folder(config)
+    if _already_prepared(folder, config):
+        return folder
+    refs = list_faces(config.faces, config.seed, config.limit)
+    splits = split_identities([ref.identity for ref in refs], config)
+    _settings_path(folder).parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(_settings_path(folder), _settings(config).encode())
+    jobs = [FaceJob(ref, splits[ref.identity], folder, config) for ref in refs]
+    rows = _without_copies(_run(jobs, config.workers), folder)
+    leaks = find_leaks(rows)
+    if leaks:
+        raise PrepareError(f"{folder}: {leaks[0]}; report this, the data must not be used")
+    if not any(row.path for row in rows):
+        raise PrepareError(f"{folder}: no face could be used; the first reason: {rows[0].reason}")
+    write_manifest(folder / "manifest.csv", rows)
+    _journal_path(folder).unlink(missing_ok=True)
+    return folder
+
+
+def default_folder(config: PrepareConfig) -> Path:
+    """Return data/<name>, the name taken from the source and the limit."""
+    name = source_name(config.faces)
+    return Path("data") / (f"{name}-{config.limit}" if config.limit else name)
+
+
+def split_identities(identities: Iterable[str], config: PrepareConfig) -> dict[str, str]:
+    """Give every identity to one split, by a hash of its name.
+
+    Args:
+        identities: one a face; people may come more than once.
+        config: ``seed``, ``val_share`` and ``test_share`` are used.
+
+    Raises:
+        PrepareError: fewer identities than splits.
+    """
+    people = sorted(set(identities), key=lambda name: stable_hash(config.seed, f"split:{name}"))
+    shares = {"test": config.test_share, "val": config.val_share}
+    counts = {
+        split: max(1, round(share * len(people))) for split, share in shares.items() if share > 0
+    }
+    if len(people) <= sum(counts.values()):
+        raise PrepareError(
+            f"{len(people)} people are too few to split; give at least 10 bare faces"
+        )
+    order = [split for split, count in counts.items() for _ in range(count)]
+    order += ["train"] * (len(people) - len(order))
+    return dict(zip(people, order, strict=True))
+
+
+def _settings(config: PrepareConfig) -> str:
+    """Return what the data depends on, as JSON: all settings but where and how fast."""
+    values = dataclasses.asdict(config)
+    for name in ("output", "workers"):
+        del values[name]
+    return json.dumps(values, indent=2, sort_keys=True) + "\n"
+
+
+def _settings_path(folder: Path) -> Path:
+    return folder / "prepare.json"
+
+
+def _journal_path(folder: Path) -> Path:
+    return folder / ".journal.csv"
+
+
+def _already_prepared(folder: Path, config: PrepareConfig) -> bool:
+    """Tell whether the folder holds just this data; raise where it holds other data."""
+    if folder.exists() and not folder.is_dir():
+        raise PrepareError(f"{folder}: is a file; give another --output")
+    settings = _settings_path(folder)
+    if settings.is_file() and settings.read_text(encoding="utf-8") != _settings(config):
+        raise PrepareError(
+            f"{folder}: was prepared with other settings; delete it or give --output"
+        )
+    if not settings.is_file() and folder.is_dir() and any(folder.iterdir()):
+        raise PrepareError(
+            f"{folder}: holds files that prepare did not write; give another --output"
+        )
+    return (folder / "manifest.csv").is_file()
+
+
+def _run(jobs: Sequence[FaceJob], workers: int) -> list[ManifestRow]:
+    """Do every job that an earlier, interrupted run has not; return all rows in the order of the jobs."""
+    from tqdm.auto import tqdm
+
+    folder = jobs[0].folder
+    journal = Journal(_journal_path(folder))
+    done: dict[str, list[ManifestRow]] = defaultdict(list)
+    for row in journal.done:
+        if not row.path or (folder / row.path).is_file():
+            done[row.source].append(row)
+    # Half a pair is no pair: both rows of a face or its one row without output.
+    finished = {s for s, rows in done.items() if len(rows) == 2 or not rows[0].path}
+    todo = [job for job in jobs if job.ref.source not in finished]
+    try:
+        progress = tqdm(
+            run_jobs(make_pair, todo, workers), total=len(todo), desc="masks", disable=None
+        )
+        for job, rows in progress:
+            journal.add(rows)
+            done[job.ref.source] = rows
+    except OSError as error:
+        raise PrepareError(
+            f"{folder}: {error.strerror or error}; make room, then run the same again"
+        ) from None
+    finally:
+        journal.close()
+    return [row for job in jobs for row in done[job.ref.source]]
+
+
+def make_pair(job: FaceJob) -> list[ManifestRow]:
+    """Crop one face, mask it, write both twins; return their rows, or one that says why not."""
+    config = job.config
+    try:
+        face = open_face(job.ref, config.crop_px, config.aligned)
+    except (FaceError, ImageError) as error:
+        reason = str(error).replace(f"{job.ref.path}: ", "")
+        return [_row(job, status="failed", reason=reason)]
+    style = _style_for(job)
+    masked = overlay_mask(face.image, face.landmarks, style)
+    if min(masked.covered.nose, masked.covered.mouth) < COVERED:
+        reason = "the mask would not cover nose and mouth on this pose; nothing to do"
+        return [_row(job, status="skipped", reason=reason, box_xyxy=format_box(face.box_xyxy))]
+    return _write_twins(job, face, masked, style)
+
+
+def _style_for(job: FaceJob) -> MaskStyle:
+    kinds = job.config.mask_types or tuple(TYPES)
+    unknown = [kind for kind in kinds if kind not in TYPES]
+    if unknown:
+        raise PrepareError(f"unknown mask type {unknown[0]!r}; have {', '.join(TYPES)}")
+    templates = [name for name, art in TEMPLATES.items() if art.kind in kinds]
+    patterns = list(PATTERNS)
+    if job.split != "test":
+        templates = [name for name in templates if name not in HELD_OUT_TEMPLATES]
+        patterns = [name for name in patterns if name not in HELD_OUT_PATTERNS]
+    rng = np.random.default_rng(stable_hash(job.config.seed, f"style:{job.ref.source}"))
+    return sample_style(rng, templates, patterns)
+
+
+def _write_twins(
+    job: FaceJob, face: FaceCrop, masked: Masked, style: MaskStyle
+) -> list[ManifestRow]:
+    held_out = style.template in HELD_OUT_TEMPLATES or style.pattern in HELD_OUT_PATTERNS
+    facts = {
+        "box_xyxy": format_box(face.box_xyxy),
+        "landmarks_how": face.landmarks.how,
+        "fingerprint": fingerprint(face.image),
+    }
+    mask_facts = {
+        "template": style.template,
+        "pattern": style.pattern or "",
+        "held_out": str(int(held_out)),
+        "style": style.to_json(),
+        "wear": "correct" if masked.covered.chin >= COVERED else "chin_out",
+        "covered_nose": f"{masked.covered.nose:.3f}",
+        "covered_mouth": f"{masked.covered.mouth:.3f}",
+        "covered_chin": f"{masked.covered.chin:.3f}",
+    }
+    rows = []
+    for label, image, more in ((BARE, face.image, {}), (MASKED, masked.image, mask_facts)):
+        path = f"{job.split}/{label}/{job.ref.key}.jpg"
+        write_bytes(job.folder / path, encode_image(".jpg", image, job.config.quality))
+        rows.append(_row(job, path=path, label=label, **facts, **more))
+    return rows
+
+
+def _row(job: FaceJob, **values: str) -> ManifestRow:
+    known = {"source": job.ref.source, "identity": job.ref.identity, "split": job.split}
+    return ManifestRow(**{**known, "seed": str(job.config.seed), **values})
+
+
+def _without_copies(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
+    """Drop every later copy of a photo: under two names it could stand on both sides of the split."""
+    first: dict[str, str] = {}
+    kept = []
+    for row in rows:
+        original = first.setdefault(row.fingerprint, row.source) if row.fingerprint else row.source
+        if original == row.source:
+            kept.append(row)
+            continue
+        (folder / row.path).unlink(missing_ok=True)
+        if row.label == BARE:
+            reason = f"a copy of {original}; nothing to do"
+            kept.append(
+                dataclasses.replace(row, path="", label="", status="skipped", reason=reason)
+            )
+    return kept
+
+
+def find_leaks(rows: Iterable[ManifestRow]) -> list[str]:
+    """Name whatever stands in more than one split: identities, photos, copies of one photo.
+
+    Args:
+        rows: a manifest.
+
+    Returns:
+        One sentence a leak; empty where there is none.
+    """
+    leaks = []
+    for what in ("identity", "source", "fingerprint"):
+        seen: dict[str, str] = {}
+        for row in rows:
+            value = getattr(row, what)
+            if row.path and value and seen.setdefault(value, row.split) != row.split:
+                leaks.append(
+                    f"{what} {value} stands in {seen[value]} and in {row.split} ({row.source})"
+                )
+    return leaks
+
+
+def summarize(folder: Path) -> str:
+    """Return what a prepared folder holds and what was left out, in a few lines."""
+    rows = read_manifest(folder / "manifest.csv")
+    lines = [f"{folder}: {sum(1 for row in rows if row.path)} crops, no leak found"]
+    for split in SPLITS:
+        here = [row for row in rows if row.split == split and row.path]
+        people = len({row.identity for row in here})
+        counts = ", ".join(
+            f"{sum(row.label == name for row in here)} {name}" for name in (BARE, MASKED)
+        )
+        lines.append(f"  {split:5s} {counts}, of {people} people")
+    out = [row for row in rows if not row.path]
+    if out:
+        lines.append(
+            f"  {len(out)} photos gave nothing; manifest.csv says why, the first: {out[0].source}"
+        )
+        lines.append(f"    {out[0].reason}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    try:
+        folder = prepare(parse_prepare(argv))
+    except (FaceError, PrepareError, ValueError) as error:
+        print(f"prepare: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("prepare: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(summarize(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
