@@ -1,4 +1,4 @@
-"""MaskTheFace: bare face in, masked face out. Importable; ``python -m MaskTheFace`` is the command."""
+"""MaskTheFace: bare face in, masked face out; ``python -m MaskTheFace`` is the command."""
 
 from MaskTheFace.landmarks import Landmarks, aligned_landmarks, find_landmarks
 from MaskTheFace.overlay import Covered, Masked, overlay_mask

@@ -56,7 +56,8 @@ class GenerateConfig:
     code: str | None = None
     """Comma list of masks, one drawn for each photo: type, type-#rrggbb or type-patternfile."""
     aligned: Literal["auto", "yes", "no"] = "auto"
-    """yes: photos are tight crops of one face, nothing is detected. auto and no: faces are found."""
+    """yes: photos are tight crops of one face, nothing is detected; no: faces are found; auto:
+    found, and looked for again, less strictly, where one would fill a tight crop."""
     landmarks: Path | None = None
     """CSV of your own points, one face a row: file,x0,y0,...,x67,y67; nothing is detected."""
     write_original_image: bool = False
@@ -100,7 +101,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """One photo with all that a worker needs; ``stem`` is its output's name without mask and suffix."""
+    """One photo with all a worker needs; ``stem`` names its output, without mask and suffix."""
 
     path: Path
     source: str
@@ -189,7 +190,7 @@ def generate(config: GenerateConfig) -> list[ManifestRow]:
 
 
 def _digest(config: GenerateConfig) -> str:
-    """Name the settings that decide the result: a journal of other settings must not be gone on with."""
+    """Name the settings that decide the result: only a journal of the same ones may go on."""
     values = dataclasses.asdict(dataclasses.replace(config, workers=0, verbose=False))
     text = json.dumps({name: str(value) for name, value in values.items()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -226,7 +227,7 @@ def _jobs(config: GenerateConfig, output: Path) -> Iterator[PhotoJob]:
 
 
 def mask_photo(job: PhotoJob) -> list[ManifestRow]:
-    """Mask every face of one photo; return a row for each output, or one that says why there is none."""
+    """Mask every face of one photo; a row for each, or one that says why there is none."""
     try:
         image = read_image(job.path)
         faces = _faces_of(image, job)
@@ -256,7 +257,7 @@ def _faces_of(image: np.ndarray, job: PhotoJob) -> list[Landmarks]:
         return list(job.faces)
     if job.config.aligned == "yes":
         return [aligned_landmarks(image)]
-    return find_landmarks(image)
+    return find_landmarks(image, look_again=job.config.aligned == "auto")
 
 
 def _wanted(config: GenerateConfig, rng: np.random.Generator) -> list[Wanted]:

@@ -1,9 +1,9 @@
 """From 68 points to where each point of a mask lands. Pure points: no pixels, no chance.
 
-Convention: the *face chart* has u across the face, -1 at the jaw's edge on the left of the picture, 0 on
-the ridge of the nose, 1 on the right; and v down it, 0 at the bridge of the nose (point 28), 1 at the
-chin (point 8). Its edges follow the jaw from beside the eyes to below the mouth, so a mask drawn on the chart
-follows jaw, cheeks and nose over roll and yaw. Image points are (x, y) pixels.
+Convention: the *face chart* has u across the face, -1 at the jaw's edge on the left of the picture,
+0 on the ridge of the nose, 1 on the right; and v down it, 0 at the bridge of the nose (point 28), 1
+at the chin (point 8). Its edges follow the jaw from beside the eyes to below the mouth, so a mask
+drawn on the chart follows jaw, cheeks and nose over roll and yaw. Image points are (x, y) pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEFT = (1, 2, 3, 4, 5)
 RIGHT = (15, 14, 13, 12, 11)
 MIDDLE = (28, 30, 51, 57, 8)
 LEAST_HALF_WIDTH = 0.10
-"""The far side of a turned face is kept at least this share of the face width wide: it must not fold."""
+"""The far side of a turned face keeps this share of the face width: it must not fold."""
 
 
 def chart_grid(landmarks: Landmarks) -> np.ndarray:
@@ -115,7 +115,7 @@ def thin_plate(source_xy: np.ndarray, target_xy: np.ndarray, smoothing: float = 
 
     Args:
         source_xy: (K, 2). target_xy: (K, 2).
-        smoothing: added to the kernel's diagonal, so that points that nearly meet do not fold the plane.
+        smoothing: added to the kernel's diagonal: points that nearly meet must not fold the plane.
 
     Returns:
         (K + 3, 2) weights for thin_plate_map.

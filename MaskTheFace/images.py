@@ -49,8 +49,8 @@ def list_images(folder: Path | str) -> list[Path]:
 def read_image(path: Path | str) -> np.ndarray:
     """Read an image file of any common format as the camera meant it.
 
-    EXIF rotation is applied; grey, CMYK, palette and 16-bit files are converted; transparency is laid on
-    white; of an animation the first frame is taken.
+    EXIF rotation is applied; grey, CMYK, palette and 16-bit files are converted; transparency is
+    laid on white; of an animation the first frame is taken.
 
     Args:
         path: the file.
@@ -83,7 +83,7 @@ def read_image(path: Path | str) -> np.ndarray:
 def _check_size(path: Path, width_px: int, height_px: int) -> None:
     if width_px * height_px > MAX_PIXELS:
         raise ImageError(
-            f"{path}: {width_px}x{height_px} px is more than {MAX_PIXELS // 10**6} megapixels; shrink it"
+            f"{path}: {width_px}x{height_px} px is over {MAX_PIXELS // 10**6} megapixels; shrink it"
         )
     if min(width_px, height_px) < MIN_SIDE_PX:
         raise ImageError(

@@ -1,4 +1,4 @@
-"""Run one function over many jobs in several processes; order and results never depend on how many."""
+"""Run one function over many jobs in several processes; how many never changes a result."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where the face is: 68 points, found by dlib or given, and how we know them.
 
-Convention: points are (x, y) in pixels, origin at the centre of the top-left pixel, in the order of the
-iBUG 300-W mark-up that dlib uses (0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth).
+Convention: points are (x, y) in pixels, origin at the centre of the top-left pixel, in the order of
+the iBUG 300-W mark-up that dlib uses (0-16 jaw, 17-26 brows, 27-35 nose, 36-47 eyes, 48-67 mouth).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 
 How = Literal["given", "detected", "aligned", "canonical", "model"]
-"""given by the user; detected by dlib; dlib's points on a crop known to be one face; the mean layout;
-drawn together with the face."""
+"""given by the user; detected by dlib; fitted by dlib to a crop known to be one face; the mean
+layout; drawn together with the face."""
 
 PREDICTOR_ENV = "MASKTHEFACE_PREDICTOR"
 DETECT_AT_PX = 640
-"""Larger photos are shrunk to this longer side for finding faces: dlib's HOG needs faces of 80 px."""
+"""Larger photos are shrunk to this longer side for finding faces, of 80 px and more."""
 ALIGNED_BOX = (0.065, 0.055, 0.955, 0.95)
 """Where dlib's face box lies in a tight aligned crop (x0, y0, x1, y1 as shares of the side)."""
 TIGHT_THRESHOLD, TIGHT_IOU = -0.7, 0.6
@@ -65,7 +65,7 @@ class Landmarks:
 
     @property
     def width_px(self) -> float:
-        """Face width: the distance between the jaw points at the ears, or the box where they fold."""
+        """Face width: from ear to ear along the jaw's ends, or from the box where these fold."""
         span = float(np.linalg.norm(self.xy[16] - self.xy[0]))
         x0, y0, x1, y1 = self.box_xyxy
         return max(span, 0.6 * max(x1 - x0, y1 - y0))
@@ -89,7 +89,7 @@ MIRROR = np.array(
 )
 
 
-# The mean of 68 points over tight aligned crops (eyes to chin filling the frame), in thousandths of the side.
+# The mean of 68 points over tight aligned crops, in thousandths of the side.
 CANONICAL = (
     np.array(
         [
@@ -207,16 +207,17 @@ def _detector() -> Any:
         import dlib
     except ImportError:
         raise LandmarkError(
-            "finding faces needs dlib; pip install dlib-bin, or give landmarks, or say --aligned yes"
+            "finding faces needs dlib; pip install dlib-bin, give landmarks, or say --aligned yes"
         ) from None
     return dlib.get_frontal_face_detector()
 
 
-def find_landmarks(image: np.ndarray) -> list[Landmarks]:
+def find_landmarks(image: np.ndarray, look_again: bool = True) -> list[Landmarks]:
     """Find every face of a photo, largest first.
 
     Args:
         image: (H, W, 3) uint8 RGB.
+        look_again: where nothing is found, look less strictly for one face that fills the picture.
 
     Returns:
         One Landmarks a face, ``how`` = "detected"; empty where no face is found.
@@ -231,7 +232,9 @@ def find_landmarks(image: np.ndarray) -> list[Landmarks]:
             "dlib's 68-point model is missing; pip install face_recognition_models, "
             f"or set {PREDICTOR_ENV}, or say --aligned yes"
         )
-    boxes = _detect_boxes(image) or _tight_box(image)
+    boxes = _detect_boxes(image)
+    if not boxes and look_again:
+        boxes = _tight_box(image)
     faces = [_fit(predictor, image, box, "detected") for box in boxes]
     return sorted(faces, key=lambda face: -face.width_px)
 
@@ -256,7 +259,7 @@ def _detect_boxes(image: np.ndarray, threshold: float = 0.0) -> list[np.ndarray]
     """
     height, width = image.shape[:2]
     scale = min(1.0, DETECT_AT_PX / max(height, width))
-    # HOG's smallest face is 80 px: small photos are enlarged until a face filling half of them is seen.
+    # HOG's smallest face is 80 px: small photos are enlarged to show one that fills half.
     scale = max(scale, min(2.0, 200 / min(height, width)))
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -273,8 +276,8 @@ def _detect_boxes(image: np.ndarray, threshold: float = 0.0) -> list[np.ndarray]
 def aligned_landmarks(image: np.ndarray) -> Landmarks:
     """Return the points of a tight aligned crop, which shows one face: nothing is detected.
 
-    dlib's 68-point model fits them where it is installed; elsewhere the mean layout of an aligned crop
-    is laid over the picture.
+    dlib's 68-point model fits them where it is installed; elsewhere the mean layout of an aligned
+    crop is laid over the picture.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -292,7 +295,7 @@ def aligned_landmarks(image: np.ndarray) -> Landmarks:
 def _fit(predictor: Any, image: np.ndarray, box_xyxy: np.ndarray, how: How) -> Landmarks:
     import dlib
 
-    x0, y0, x1, y1 = (int(round(float(value))) for value in box_xyxy)
+    x0, y0, x1, y1 = (round(float(value)) for value in box_xyxy)
     shape = predictor(np.ascontiguousarray(image), dlib.rectangle(x0, y0, x1, y1))
     return Landmarks(np.array([(p.x, p.y) for p in shape.parts()], np.float32), how)
 

@@ -1,7 +1,8 @@
 """The manifest: a row for every output, and one for every input that gave none.
 
-It is a CSV in UTF-8; paths use forward slashes and are relative to the folder that holds it. While work
-is under way rows are appended to a journal beside it, so that an interrupted run loses nothing.
+It is a CSV in UTF-8; paths use forward slashes and are relative to the folder that holds it. While
+work is under way rows are appended to a journal beside it, so that an interrupted run loses
+nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Status = Literal["ok", "skipped", "failed"]
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One output, or one input that gave none. Every value is text; empty where it does not apply."""
+    """One output, or one input that gave none. All values are text, empty where none applies."""
 
     path: str = ""
     """The output file; empty where there is none."""

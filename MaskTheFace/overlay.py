@@ -173,7 +173,7 @@ def _fabric_color(
     style: MaskStyle, own: np.ndarray, u: np.ndarray, v: np.ndarray, tile: np.ndarray | None
 ) -> np.ndarray:
     """Return the cloth's colour before any light: (h, w, 3) or (3,) float32, 0..1."""
-    fabric = np.asarray(own, np.float32)
+    fabric: np.ndarray = np.asarray(own, np.float32)
     if style.color is not None:
         fabric = fabric + style.color_weight * (np.array(style.color, np.float32) / 255 - fabric)
     if tile is not None:
@@ -212,7 +212,7 @@ def _folds(u: np.ndarray, v: np.ndarray, style: MaskStyle) -> np.ndarray:
 def _warped(
     fabric: np.ndarray, anchors_xy: np.ndarray, target_xy: np.ndarray, box: Box
 ) -> np.ndarray:
-    """Warp (h, w, 4) premultiplied art onto the region of the image; returns (box height, width, 4)."""
+    """Warp (h, w, 4) premultiplied art onto a region of the image; returns (height, width, 4)."""
     scale = np.ptp(target_xy, axis=0).max() / np.ptp(anchors_xy, axis=0).max()
     if scale < 0.9:
         # Bilinear sampling alone would skip pixels: aliasing that a network could learn.
@@ -225,7 +225,7 @@ def _warped(
     x0, y0, x1, y1 = box
     step = max(1, int(unit / 24))
     columns, rows = -(-(x1 - x0) // step), -(-(y1 - y0) // step)
-    # The spline is smooth: solved on a coarse grid at the centres of step x step blocks, then enlarged.
+    # The spline is smooth: solved at the centres of step x step blocks, then enlarged.
     xs = x0 + (np.arange(columns) + 0.5) * step - 0.5
     ys = y0 + (np.arange(rows) + 0.5) * step - 0.5
     coarse = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2) / unit

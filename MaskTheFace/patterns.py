@@ -52,7 +52,7 @@ def _zigzag(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
 
 
 def _blobs(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return smooth random hills, mean 0, deviation about 1: a sum of waves in random directions."""
+    """Return smooth random hills, mean 0, deviation about 1: waves in random directions."""
     hills = np.zeros_like(x)
     for _ in range(10):
         angle, phase, pace = rng.uniform(0, 2 * np.pi, 3)
@@ -138,7 +138,8 @@ def pattern_weights(
     """
     if name not in PATTERNS:
         raise ValueError(f"unknown pattern {name!r}; have {', '.join(PATTERNS)}")
-    # A face is about as long from bridge to chin (v) as half of it is wide (u): one scale serves both.
+    # A face is about as long from bridge to chin (v) as half of it is wide (u): one scale serves
+    # both.
     return PATTERNS[name](u / scale, v / scale, np.random.default_rng(seed))
 
 

@@ -1,4 +1,4 @@
-"""MaskStyle: every choice about one mask, made once; sample_style draws one from what people wear."""
+"""MaskStyle: every choice about one mask; sample_style draws one from what people wear."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Rgb = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class MaskStyle:
-    """What one mask looks like and how it sits. The same style on the same face gives the same pixels.
+    """What one mask looks like and how it sits; style and face together decide every pixel.
 
-    Lengths are shares of the face: ``v`` runs from the bridge of the nose (0) to the chin (1), ``u``
-    from the middle (0) to the edge of the jaw (1); see geometry.py.
+    Lengths are shares of the face: ``v`` runs from the bridge of the nose (0) to the chin (1),
+    ``u`` from the middle (0) to the edge of the jaw (1); see geometry.py.
     """
 
     template: str = "surgical_pleated"
-    """The mask's art; a name of TEMPLATES, or any name where the template is given to overlay_mask."""
+    """The mask's art; a name of TEMPLATES, or any name where overlay_mask is given a template."""
     color: Rgb | None = None
     """Dye of the fabric, RGB 0-255; None keeps the template's own colour."""
     color_weight: float = 1.0
@@ -120,7 +120,8 @@ def parse_color(text: str) -> Rgb:
     return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
 
 
-# Shares of what people wear. Cloth and surgical follow the 49 % and 42 % among the real masks of MFR2
+# Shares of what people wear. Cloth and surgical follow the 49 % and 42 % among the real masks of
+# MFR2
 # (the data set published with the original MaskTheFace); the rarer types get wider tails than life.
 TYPE_SHARES = {"surgical": 0.38, "cloth": 0.40, "KN95": 0.10, "N95": 0.08, "gas": 0.04}
 
@@ -196,7 +197,7 @@ def _sample_template(rng: np.random.Generator, templates: Sequence[str]) -> str:
 
 
 def _sample_color(rng: np.random.Generator, kind: str, free: float) -> Rgb:
-    """Draw an everyday colour of the type, a little off, or (with chance ``free`` or more) any colour."""
+    """Draw an everyday colour of the type, a little off, or (chance ``free`` or more) any."""
     draw = rng.random()
     if rng.random() >= free:
         for share, color in COMMON_COLORS[kind]:

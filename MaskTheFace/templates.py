@@ -1,8 +1,8 @@
 """Mask art drawn by code: RGBA with anchor points, at whatever resolution the face needs.
 
-Convention: art is drawn on the face chart of geometry.py (u across, v down). A template's ``rgba`` shows
-undyed fabric under even light; its alpha is straight (not premultiplied). Where ``dye`` is 0 the
-colour stays its own (straps, valves, filters).
+Convention: art is drawn on the face chart of geometry.py (u across, v down). A template's ``rgba``
+shows undyed fabric under even light; its alpha is straight (not premultiplied). Where ``dye`` is 0
+the colour stays its own (straps, valves, filters).
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def form_light(canvas: Canvas, bulge: float = 0.28) -> np.ndarray:
 
 
 def crease(canvas: Canvas, distance: np.ndarray, width: float, depth: float) -> np.ndarray:
-    """Return the light of a fold: a dark line with a lit lip, ``distance`` being signed, in v or u."""
+    """Return the light of a fold: a dark line with a lit lip at a signed distance of 0."""
     x = distance / width
     return 1 - depth * np.exp(-(x**2)) + 0.5 * depth * np.exp(-((x - 1.6) ** 2))
 

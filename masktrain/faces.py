@@ -1,7 +1,7 @@
 """Sources of bare faces -> aligned crops, and whose face each is.
 
-Convention: a canonical crop is a square of 1.3 x the longer side of the face box, borders replicated,
-not rotated; (S, S, 3) uint8 RGB with landmarks in its own pixels.
+Convention: a canonical crop is a square of 1.3 x the longer side of the face box, borders
+replicated, not rotated; (S, S, 3) uint8 RGB with landmarks in its own pixels.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def list_faces(faces: str, seed: int = 0, limit: int = 0) -> list[FaceRef]:
     """List the faces of a source.
 
     Args:
-        faces: ``demo`` (the embedded face model), ``lfw``, or a folder: flat, or one folder a person.
+        faces: ``demo`` (the embedded face model), ``lfw``, or a folder, flat or one a person.
         seed: draws the demo faces, and picks which to keep under a limit.
-        limit: keep at most this many, whole identities first come; 0 for all (demo: 2000).
+        limit: keep at most this many; 0 for all (demo: 2000).
 
     Raises:
         FaceError: no such folder, an empty one, or LFW cannot be had.
@@ -177,8 +177,8 @@ def open_face(ref: FaceRef, crop_px: int = 128, aligned: Aligned = "auto") -> Fa
     Args:
         ref: from list_faces.
         crop_px: side of the crop.
-        aligned: ``yes``: the photo is a tight crop of one face, nothing is detected; ``no``: detect;
-            ``auto``: detect, and say what to do where no face is found.
+        aligned: ``yes``: a tight crop of one face, nothing is detected; ``no`` and ``auto``:
+            detect; ``auto`` looks again, less strictly, where a tight crop would show its face.
 
     Raises:
         FaceError: no face in the photo. ImageError: the photo cannot be read.
@@ -195,7 +195,7 @@ def _landmarks_of(image: np.ndarray, path: Path, aligned: Aligned) -> Landmarks:
     if aligned == "yes":
         return aligned_landmarks(image)
     try:
-        faces = find_landmarks(image)
+        faces = find_landmarks(image, look_again=aligned == "auto")
     except LandmarkError as error:
         raise FaceError(f"{path}: {error}") from None
     if not faces:

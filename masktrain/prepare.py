@@ -1,7 +1,7 @@
 """Bare faces -> data/<name>/{train,val,test}/{no_mask,wearing_mask}/ and a manifest, with no leak.
 
-Identities are split first; then each face is cropped, masked, and both twins are written by the same
-encoder into the same split. ``python -m masktrain.prepare`` is the command.
+Identities are split first; then each face is cropped, masked, and both twins are written by the
+same encoder into the same split. ``python -m masktrain.prepare`` is the command.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HELD_OUT_TEMPLATES = frozenset({"surgical_flat", "n95_duckbill"})
 HELD_OUT_PATTERNS = frozenset({"zigzag"})
 """Never drawn for training or validation, so that the test shows masks the network has not seen."""
 COVERED = 0.5
-"""A mask counts as worn when this much of nose tip and mouth is under it (DESIGN: the class map)."""
+"""A mask counts as worn when this much of nose tip and of mouth is under it."""
 
 
 class PrepareError(ValueError):
@@ -61,8 +61,8 @@ class FaceJob:
 def prepare(config: PrepareConfig) -> Path:
     """Prepare a data folder, or return at once where it is there already.
 
-    An interrupted run goes on where it stopped. The bytes written depend on the settings and the photos,
-    never on the number of workers.
+    An interrupted run goes on where it stopped. The bytes written depend on the settings and the
+    photos, never on the number of workers.
 
     Args:
         config: what to prepare.
@@ -155,7 +155,7 @@ def _already_prepared(folder: Path, config: PrepareConfig) -> bool:
 
 
 def _run(jobs: Sequence[FaceJob], workers: int) -> list[ManifestRow]:
-    """Do every job that an earlier, interrupted run has not; return all rows in the order of the jobs."""
+    """Do what an earlier, interrupted run has not; return all rows in the order of the jobs."""
     from tqdm.auto import tqdm
 
     folder = jobs[0].folder
@@ -246,7 +246,7 @@ def _row(job: FaceJob, **values: str) -> ManifestRow:
 
 
 def _without_copies(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
-    """Drop every later copy of a photo: under two names it could stand on both sides of the split."""
+    """Drop later copies of a photo: under two names one could stand on both sides of the split."""
     first: dict[str, str] = {}
     kept = []
     for row in rows:
