@@ -16,7 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from MaskTheFace.images import ImageError, encode_image, write_bytes
+from MaskTheFace.images import (
+    ImageError,
+    encode_image,
+    montage,
+    read_image,
+    write_bytes,
+    write_image,
+)
 from MaskTheFace.jobs import run_jobs
 from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest, write_manifest
 from MaskTheFace.overlay import Masked, overlay_mask
@@ -87,6 +94,7 @@ def prepare(config: PrepareConfig) -> Path:
         raise PrepareError(f"{folder}: {leaks[0]}; report this, the data must not be used")
     if not any(row.path for row in rows):
         raise PrepareError(f"{folder}: no face could be used; the first reason: {rows[0].reason}")
+    write_samples(folder, rows)
     write_manifest(folder / "manifest.csv", rows)
     _journal_path(folder).unlink(missing_ok=True)
     return folder
@@ -301,7 +309,26 @@ def summarize(folder: Path) -> str:
             f"  {len(out)} photos gave nothing; manifest.csv says why, the first: {out[0].source}"
         )
         lines.append(f"    {out[0].reason}")
+    lines.append(f"  look at {folder / 'samples.jpg'} before you train")
     return "\n".join(lines)
+
+
+def write_samples(folder: Path, rows: Sequence[ManifestRow], columns: int = 10) -> Path:
+    """Write samples.jpg: bare faces in one row, their masked twins below, four rows in all."""
+    pairs: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in rows:
+        if row.path:
+            pairs[row.source][row.label] = row.path
+    chosen = list(pairs.values())[: 2 * columns]
+    sheet = []
+    for start in range(0, len(chosen), columns):
+        for label in (BARE, MASKED):
+            line = [read_image(folder / pair[label]) for pair in chosen[start : start + columns]]
+            blank = [np.full_like(line[0], 255)] * (columns - len(line))
+            sheet += line + blank
+    path = folder / "samples.jpg"
+    write_image(path, montage(sheet, columns))
+    return path
 
 
 def main(argv: Sequence[str] | None = None) -> int:

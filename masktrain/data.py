@@ -1,0 +1,266 @@
+"""From a folder of crops to batches: one uint8 array in memory, the same batches for any workers.
+
+Convention: label 0 is `no_mask`, 1 is `wearing_mask`; crops are (N, S, S, 3) uint8 RGB. Every
+random choice about a crop comes from (seed, epoch, index) alone, so neither the number of
+workers nor what was trained before changes a batch.
+"""
+
+import csv
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from MaskTheFace.images import ImageError, list_images, read_image
+from masktrain.augment import Transform
+from masktrain.model import CLASS_NAMES
+
+CLASSES = CLASS_NAMES
+LEFT_OUT = "worn_incorrectly"  # neither class: see the class map in the README
+
+Item = tuple[Tensor, float, int]
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class DataError(ValueError):
+    """A data folder that cannot be trained on or evaluated; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Crops:
+    """The labelled crops of one split, all in memory.
+
+    Args:
+        images: (N, S, S, 3) uint8 RGB.
+        labels: (N,) int64, an index into `CLASSES`.
+        paths: N paths relative to `root`, with forward slashes.
+        root: The data folder.
+        skipped: (path, reason) of each file that could not be read.
+        left_out: How many files lay in `worn_incorrectly/`, which is neither class.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    paths: tuple[str, ...]
+    root: Path
+    skipped: tuple[tuple[str, str], ...] = ()
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many crops, and of how many people, one class of one split has."""
+
+    split: str
+    label: str
+    crops: int
+    identities: int | None
+
+
+def load_crops(root: Path, split: str | None, size_px: int = 128, need_both: bool = True) -> Crops:
+    """Read every crop of a split into one array, bare faces first, each class sorted by path.
+
+    Args:
+        root: A folder with `split/no_mask` and `split/wearing_mask`, or, when `split` is None,
+            with `no_mask` and `wearing_mask` directly inside.
+        split: train, val, test or None.
+        size_px: Side to which crops of another size are resized.
+        need_both: Refuse a folder that lacks one of the classes.
+
+    Returns:
+        The crops; unreadable files are in `skipped`, with the reason.
+
+    Raises:
+        DataError: No such folder, a class without folder or without a readable image.
+    """
+    folder = root / split if split else root
+    if not folder.is_dir():
+        raise DataError(f"no folder {folder}: give a prepared folder, or run masktrain.prepare")
+    files = [(path, label) for label in (0, 1) for path in _class_files(folder, label, need_both)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        read = list(pool.map(lambda item: _read(item[0], size_px), files))
+    good = [(path, label, x) for (path, label), x in zip(files, read) if isinstance(x, np.ndarray)]
+    bad = [(path, str(x)) for (path, _), x in zip(files, read) if not isinstance(x, np.ndarray)]
+    _check_classes(folder, {label for _, label, _ in good}, bad, need_both)
+    return Crops(
+        images=np.stack([image for _, _, image in good]),
+        labels=np.array([label for _, label, _ in good], np.int64),
+        paths=tuple(path.relative_to(root).as_posix() for path, _, _ in good),
+        root=root,
+        skipped=tuple((path.relative_to(root).as_posix(), reason) for path, reason in bad),
+        left_out=len(list_images(folder / LEFT_OUT)) if (folder / LEFT_OUT).is_dir() else 0,
+    )
+
+
+def _class_files(folder: Path, label: int, needed: bool) -> list[Path]:
+    inside = folder / CLASSES[label]
+    if not inside.is_dir():
+        if not needed:
+            return []
+        both = " and ".join(f"{name}/" for name in CLASSES)
+        raise DataError(f"{folder} has no folder {CLASSES[label]}: {both} are needed")
+    return list_images(inside)
+
+
+def _check_classes(
+    folder: Path, found: set[int], bad: Sequence[tuple[Path, str]], need_both: bool
+) -> None:
+    why = f" ({len(bad)} skipped; first: {bad[0][1]})" if bad else ""
+    if not found:
+        raise DataError(f"no readable image in {folder}/{{{','.join(CLASSES)}}}{why}")
+    for label in {0, 1} - found if need_both else ():
+        raise DataError(f"no readable image in {folder / CLASSES[label]}{why}")
+
+
+def _read(path: Path, size_px: int) -> np.ndarray | ImageError:
+    try:
+        image = read_image(path)
+    except ImageError as error:
+        return error
+    if image.shape[:2] == (size_px, size_px):
+        return image
+    shrinks = min(image.shape[:2]) >= size_px
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size_px, size_px), interpolation=how))
+
+
+def count_data(root: Path, splits: Sequence[str] = ("train", "val", "test")) -> list[Count]:
+    """Count crops and identities of each class and split without reading any image.
+
+    Identities come from manifest.csv; without one they are None.
+    """
+    people = _identities(root)
+    counts = []
+    for split in splits:
+        for name in CLASSES:
+            folder = root / split / name
+            crops = len(list_images(folder)) if folder.is_dir() else 0
+            known = None if people is None else people[split, name]
+            counts.append(Count(split, name, crops, known))
+    return counts
+
+
+def _identities(root: Path) -> Counter[tuple[str, str]] | None:
+    manifest = root / "manifest.csv"
+    if not manifest.is_file():
+        return None
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = {(r["split"], r["label"], r["identity"]) for r in csv.DictReader(file) if r["path"]}
+    return Counter((split, label) for split, label, _ in rows)
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index) in an order that depends on (seed, epoch) alone.
+
+    The epoch travels with the index because workers outlive an epoch and would not see a change.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
+        return ((self.epoch, int(index)) for index in order)
+
+
+class TrainingCrops(Dataset[Item]):
+    """Crops under a random transform, keyed by (epoch, index)."""
+
+    def __init__(self, crops: Crops, transform: Transform, seed: int) -> None:
+        self.crops = crops
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        epoch, index = key
+        item_seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)
+        with torch.random.fork_rng(devices=[]):  # without workers this is training's generator
+            torch.default_generator.manual_seed(int(item_seed[0] >> 1))
+            image = self.transform(_tensor(self.crops, index))
+        return image, float(self.crops.labels[index]), index
+
+
+class PlainCrops(Dataset[Item]):
+    """Crops under a deterministic transform, in order."""
+
+    def __init__(self, crops: Crops, transform: Transform) -> None:
+        self.crops = crops
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, index: int) -> Item:
+        return self.transform(_tensor(self.crops, index)), float(self.crops.labels[index]), index
+
+
+def _tensor(crops: Crops, index: int) -> Tensor:
+    return torch.from_numpy(crops.images[index]).permute(2, 0, 1).contiguous()
+
+
+def train_loader(
+    crops: Crops, transform: Transform, batch_size: int, seed: int, workers: int = 0
+) -> DataLoader[Item]:
+    """Return shuffled, augmented batches: images (B, 3, S, S) float32, labels (B,), indices (B,).
+
+    Call `loader.sampler.epoch = epoch` before each pass. The last batch is dropped when it is not
+    full, unless it is the only one: a tiny batch would upset batch normalisation.
+    """
+    return DataLoader(
+        TrainingCrops(crops, transform, seed),
+        batch_size=batch_size,
+        sampler=EpochSampler(len(crops), seed),
+        drop_last=len(crops) >= batch_size,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=start_worker,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=collate,
+    )
+
+
+def eval_loader(
+    crops: Crops, transform: Transform, batch_size: int, workers: int = 0
+) -> DataLoader[Item]:
+    """Return every crop once, in order, in batches like those of `train_loader`."""
+    return DataLoader(
+        PlainCrops(crops, transform),
+        batch_size=batch_size,
+        num_workers=workers,
+        worker_init_fn=start_worker,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=collate,
+    )
+
+
+def collate(items: Sequence[Item]) -> Batch:
+    """Stack items to images (B, 3, S, S) float32, labels (B,) float32 and indices (B,) int64."""
+    images, labels, indices = zip(*items, strict=True)
+    return torch.stack(images), torch.tensor(labels), torch.tensor(indices)
+
+
+def start_worker(_: int) -> None:
+    """Keep a worker to its one thread, and leave Ctrl-C and SIGTERM to the training process."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,0 +1,287 @@
+"""From arrays to matplotlib figures: nothing is read, nothing is shown, no global state.
+
+Every function returns a `Figure`; those with an ``ax`` draw on it when it is given. Colours are
+Okabe and Ito's, or viridis for an order, so that they hold for colour-blind readers and in print.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from masktrain.metrics import (
+    Evaluation,
+    Scores,
+    calibration_points,
+    pr_points,
+    roc_points,
+)
+
+Curves = Sequence[tuple[str, Scores]]
+Array = NDArray[Any]
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#666666"
+SERIES = {"train": (GREY, "o"), "val": (PALETTE[0], "s"), "real_val": (PALETTE[1], "^")}
+PANELS = (
+    ("loss", "loss (nats per face)"),
+    ("accuracy", "accuracy at threshold 0.5"),
+    ("auc", "ROC-AUC"),
+)
+# The yellow end of viridis cannot be seen on white.
+EPOCH_COLORS = LinearSegmentedColormap.from_list(
+    "epochs", colormaps["viridis"](np.linspace(0, 0.9, 64))
+)
+# Above this area the curves meet in the corner, and only a closer look tells them apart.
+_ZOOM_FROM_AUC = 0.97
+_ONE_CLASS = "only one class present:\nno curve"
+
+
+def save_figure(figure: Figure, path: Path, dpi: int = 120) -> Path:
+    """Write a figure as PNG; the same figure always gives the same bytes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def training_curves(history: Mapping[str, Array]) -> Figure:
+    """Draw loss, accuracy, ROC-AUC and learning rate against the epoch.
+
+    Args:
+        history: columns of results.csv, each (E,); nan where an epoch has no value.
+    """
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    panels = figure.subplots(2, 2).ravel()
+    epochs = np.asarray(history["epoch"])
+    for ax, (metric, label) in zip(panels, PANELS, strict=False):
+        for series, (color, marker) in SERIES.items():
+            if (values := history.get(f"{series}/{metric}")) is not None:
+                _series(ax, epochs, values, series, color, marker)
+        ax.set_ylabel(label)
+    if (values := history.get("real_val/balanced_accuracy")) is not None:
+        color, marker = SERIES["real_val"]
+        _series(panels[1], epochs, values, "real_val, balanced", color, marker, linestyle="--")
+    if (values := history.get("lr")) is not None:
+        _series(panels[3], epochs, values, "learning rate", PALETTE[2], "o")
+    panels[3].set_ylabel("learning rate")
+    for ax in panels:
+        ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+        _finish_epoch_axis(ax)
+    return figure
+
+
+def roc_figure(curves: Curves, ax: Axes | None = None) -> Figure:
+    """Draw ROC curves, each with its area; a curve without both classes is named as missing."""
+    figure, ax = _axes(ax, (5.6, 5.4))
+    drawn = [(label, scores) for label, scores in curves if scores.both_classes]
+    for index, (label, scores) in enumerate(drawn):
+        _roc_line(ax, scores, PALETTE[index % 7], label=f"{label}: AUC {scores.auc:.4f}")
+    _finish_roc(ax, [scores.auc for _, scores in drawn])
+    return figure
+
+
+def roc_fan(epochs: Sequence[int], scores: Sequence[Scores], ax: Axes | None = None) -> Figure:
+    """Draw one ROC curve per epoch, coloured by epoch; the first and the last are named.
+
+    Args:
+        epochs: the number of each epoch, rising.
+        scores: what the model said after each of them.
+        ax: where to draw; by default a new figure.
+    """
+    figure, ax = _axes(ax, (6.6, 5.4))
+    norm = Normalize(min(epochs), max(max(epochs), min(epochs) + 1))
+    named = {epochs[0], epochs[-1]}
+    drawn = [(e, s) for e, s in zip(epochs, scores, strict=True) if s.both_classes]
+    for epoch, one in drawn:
+        label = f"epoch {epoch}: AUC {one.auc:.4f}" if epoch in named else None
+        width = 2.2 if epoch == epochs[-1] else 1.0
+        _roc_line(ax, one, EPOCH_COLORS(norm(epoch)), label=label, linewidth=width)
+    _finish_roc(ax, [one.auc for _, one in drawn])
+    bar = figure.colorbar(ScalarMappable(norm, EPOCH_COLORS), ax=ax, label="epoch", shrink=0.8)
+    bar.locator = MaxNLocator(integer=True)
+    bar.update_ticks()
+    return figure
+
+
+def pr_figure(curves: Curves, ax: Axes | None = None) -> Figure:
+    """Draw precision-recall curves; a dotted line is what guessing gives on the same faces."""
+    figure, ax = _axes(ax, (5.6, 5.4))
+    drawn = [(label, scores) for label, scores in curves if scores.both_classes]
+    for index, (label, scores) in enumerate(drawn):
+        points, color = pr_points(scores), PALETTE[index % 7]
+        # The area of this staircase is the average precision: each threshold adds a step of recall.
+        area = -float(np.sum(np.diff(points.recall) * points.precision[:-1]))
+        text = f"{label}: PR-AUC {area:.4f}"
+        ax.step(points.recall, points.precision, where="post", color=color, lw=1.6, label=text)
+        guess = None if index else "guessing: the share of masks"
+        ax.axhline(float(np.mean(scores.labels)), color=color, lw=1, ls=":", label=guess)
+    ax.set(xlabel="recall (masks found)", ylabel="precision (alarms that are right)")
+    _finish_square(ax)
+    _legend_or_note(ax, bool(drawn), "lower left")
+    return figure
+
+
+def confusion_figure(evaluation: Evaluation, ax: Axes | None = None, title: str = "") -> Figure:
+    """Draw the four counts, with the share of each true class that they are."""
+    figure, ax = _axes(ax, (4.8, 4.4))
+    counts = np.array([[evaluation.tn, evaluation.fp], [evaluation.fn, evaluation.tp]])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = shares[row, column]
+        text = f"{count:,}\n{share:.1%}" if counts[row].sum() else "no faces"
+        color = "white" if share > 0.5 else "black"
+        ax.text(column, row, text, ha="center", va="center", color=color, fontsize=12)
+    names = ["no_mask", "wearing_mask"]
+    ax.set(xlabel="predicted", ylabel="true", xticks=[0, 1], yticks=[0, 1])
+    ax.set_xticklabels(names)
+    ax.set_yticklabels(names, rotation=90, va="center")
+    at = f"threshold {evaluation.threshold:.2f}"
+    ax.set_title(f"{title}, {at}" if title else at, fontsize=10)
+    return figure
+
+
+def calibration_figure(curves: Curves, ax: Axes | None = None, bins: int = 10) -> Figure:
+    """Draw how often faces of a given score do wear a mask, with 95 % intervals.
+
+    Without an ``ax`` a second panel shows how many faces each bin of scores holds.
+    """
+    if ax is None:
+        figure = Figure(figsize=(5.6, 6.4), layout="constrained")
+        ax, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+        _score_counts(below, curves, bins)
+    else:
+        figure = _axes(ax, (0, 0))[0]
+        ax.set_xlabel("score (predicted probability of a mask)")
+    ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":", label="perfect")
+    for index, (label, scores) in enumerate(curves):
+        at, color = calibration_points(scores, bins), PALETTE[index % 7]
+        reach = np.stack([at.observed - at.low, at.high - at.observed])
+        ax.errorbar(
+            at.predicted, at.observed, reach, color=color, marker="osD^"[index % 4], ms=5,
+            lw=1.4, capsize=2, label=f"{label}: n = {scores.labels.size:,}",
+        )  # fmt: skip
+    ax.set_ylabel("share that wears a mask")
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    ax.grid(alpha=0.3)
+    ax.legend(fontsize=9)
+    return figure
+
+
+def image_grid(images: Sequence[Array], titles: Sequence[str], columns: int = 8) -> Figure:
+    """Draw captioned images, row by row.
+
+    Args:
+        images: each (H, W, 3) uint8 RGB.
+        titles: one caption for each; may be empty.
+        columns: images in a row.
+    """
+    columns = max(1, min(columns, len(images)))
+    rows = max(1, math.ceil(len(images) / columns))
+    lines = 1 + max((title.count("\n") for title in titles), default=0)
+    size = (1.5 * columns, (1.5 + 0.16 * lines) * rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in panels:
+        ax.set_axis_off()
+    for ax, image, title in zip(panels, images, titles, strict=False):
+        ax.imshow(image, interpolation="nearest")
+        ax.set_title(title, fontsize=8, pad=2)
+    return figure
+
+
+def side_by_side(count: int, panel_size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` panels in a row, each of the given size in inches."""
+    width, height = panel_size
+    figure = Figure(figsize=(width * count, height), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False).ravel())
+
+
+def _axes(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:
+    if ax is None:
+        figure = Figure(figsize=size, layout="constrained")
+        return figure, figure.subplots()
+    return cast(Figure, ax.get_figure(root=True)), ax
+
+
+def _series(
+    ax: Axes, epochs: Array, values: Array, label: str, color: str, marker: str, **style: Any
+) -> None:
+    known = np.isfinite(values)
+    if known.any():
+        # Markers show a lone point, and would hide a long line.
+        size = 4 if len(epochs) <= 25 else 0
+        ax.plot(
+            epochs[known], values[known], color=color, marker=marker, ms=size, label=label, **style
+        )
+
+
+def _finish_epoch_axis(ax: Axes) -> None:
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.ticklabel_format(axis="y", useOffset=False)
+    ax.grid(alpha=0.3)
+    if len(ax.lines) > 1:
+        ax.legend(fontsize=9)
+
+
+def _roc_line(ax: Axes, scores: Scores, color: Any, **style: Any) -> None:
+    points = roc_points(scores)
+    ax.plot(points.fpr, points.tpr, color=color, **{"linewidth": 1.6, **style})
+
+
+def _finish_roc(ax: Axes, areas: Sequence[float]) -> None:
+    if max(areas, default=0) >= _ZOOM_FROM_AUC:
+        inset = ax.inset_axes((0.42, 0.32, 0.5, 0.5), xlim=(0, 0.1), ylim=(0.9, 1.002))
+        for line in ax.lines:
+            inset.plot(*line.get_data(), color=line.get_color(), lw=line.get_linewidth())
+        inset.tick_params(labelsize=7)
+        for text in (*inset.get_xticklabels(), *inset.get_yticklabels()):
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+        inset.grid(alpha=0.3)
+        inset.set_in_layout(False)
+        ax.indicate_inset_zoom(inset, edgecolor="black", alpha=0.4).set_in_layout(False)
+    ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":", zorder=0)
+    ax.set(xlabel="false positive rate (bare faces)", ylabel="true positive rate (masked faces)")
+    _finish_square(ax)
+    _legend_or_note(ax, bool(areas), "lower right")
+
+
+def _finish_square(ax: Axes) -> None:
+    ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    ax.grid(alpha=0.3)
+
+
+def _legend_or_note(ax: Axes, anything: bool, place: Literal["lower left", "lower right"]) -> None:
+    if anything:
+        ax.legend(loc=place, fontsize=9)
+    else:
+        ax.text(0.5, 0.6, _ONE_CLASS, ha="center", va="center")
+
+
+def _score_counts(ax: Axes, curves: Curves, bins: int) -> None:
+    edges = np.linspace(0, 1, bins + 1)
+    for index, (_, scores) in enumerate(curves):
+        counts = np.histogram(scores.scores, edges)[0]
+        ax.stairs(counts, edges, color=PALETTE[index % 7], lw=1.6, baseline=0.5)
+    ax.set_yscale("log")
+    ax.set(xlabel="score (predicted probability of a mask)", ylabel="faces")
+    ax.set_ylim(0.5, max(20.0, ax.get_ylim()[1]))
+    ax.grid(alpha=0.3)

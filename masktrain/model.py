@@ -1,0 +1,233 @@
+"""The network, one logit, and checkpoints that carry their preprocessing inside.
+
+Convention: images enter as (B, 3, S, S) float32 RGB, scaled to 0..1 and then normalised with the
+mean and std of `Preprocessing`; out comes one logit each, (B,) float32. Its sigmoid is the
+probability of `wearing_mask`.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from masktrain.config import Architecture
+
+CLASS_NAMES = ("no_mask", "wearing_mask")
+DOWNLOAD_TIMEOUT_S = 20.0
+CHECKPOINT_KEYS = ("model", "arch", "preprocessing", "threshold", "threshold_from", "epoch")
+
+
+class ModelError(ValueError):
+    """The network cannot be built; the message says what to do."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read or written; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a crop becomes the network's input; stored in every checkpoint, read by every user."""
+
+    size_px: int = 112
+    """Side of the square input."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Mean of R, G, B on the 0..1 scale (ImageNet's)."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Standard deviation of R, G, B on the 0..1 scale (ImageNet's)."""
+    class_names: tuple[str, ...] = CLASS_NAMES
+    """Class of label 0 and of label 1."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for a checkpoint or JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Return what `to_dict` wrote; lists become tuples."""
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**plain)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained network with all that is needed to use it.
+
+    `net` is in evaluation mode; `threshold` is the score from which on a face counts as wearing
+    a mask, and `threshold_from` says how it was chosen.
+    """
+
+    net: nn.Module
+    preprocessing: Preprocessing
+    threshold: float
+    threshold_from: str
+    arch: str
+    epoch: int
+    config: dict[str, Any]
+
+
+class LogitHead(nn.Linear):
+    """A linear layer to one logit, (B, F) -> (B,), in float32 even under autocast.
+
+    A bfloat16 logit has 8 significant bits: many scores would tie and blur the ROC curve.
+    Multiply and sum, unlike a matrix product, are not lowered by autocast.
+    """
+
+    def __init__(self, in_features: int) -> None:
+        super().__init__(in_features, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features.float() * self.weight).sum(dim=1) + self.bias
+
+
+def build_model(arch: str, init: str = "none") -> nn.Module:
+    """Return a network (B, 3, 112, 112) float -> logits (B,).
+
+    Args:
+        arch: One of `Architecture`: a torchvision network whose last layer becomes `LogitHead`.
+        init: imagenet (torchvision's weights, hash checked), none (random, from torch's current
+            seed) or the path of a checkpoint of the same architecture.
+
+    Raises:
+        ModelError: Unknown architecture; weights that cannot be fetched or do not fit.
+        CheckpointError: `init` is a file that is no checkpoint.
+    """
+    if arch not in get_args(Architecture):
+        raise ModelError(f"unknown model {arch}; known: {', '.join(get_args(Architecture))}")
+    net: nn.Module = models.get_model(arch, weights=None)
+    if init == "imagenet":
+        net.load_state_dict(_imagenet_weights(arch))
+    _replace_head(net)
+    if init not in ("imagenet", "none"):
+        load_weights(net, arch, Path(init))
+    return net
+
+
+def load_weights(net: nn.Module, arch: str, path: Path) -> None:
+    """Copy a checkpoint's weights into `net`; raises ModelError when they do not fit."""
+    payload = load_checkpoint(path)
+    if payload["arch"] != arch:
+        raise ModelError(f"{path} holds a {payload['arch']}, not a {arch}: give --model to match")
+    try:
+        net.load_state_dict(payload["model"])
+    except RuntimeError as error:
+        raise ModelError(f"the weights in {path} do not fit a {arch}") from error
+
+
+def _replace_head(net: nn.Module) -> None:
+    if isinstance(net, models.ResNet):
+        net.fc = LogitHead(net.fc.in_features)
+        return
+    classifier = net.classifier
+    assert isinstance(classifier, nn.Sequential)
+    last = classifier[-1]
+    assert isinstance(last, nn.Linear)
+    classifier[-1] = LogitHead(last.in_features)
+
+
+def _imagenet_weights(arch: str) -> dict[str, Tensor]:
+    weights = models.get_model_weights(arch).DEFAULT
+    try:
+        with _socket_timeout(DOWNLOAD_TIMEOUT_S):
+            state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:  # no network, a bad hash, a full disk
+        raise ModelError(
+            f"cannot fetch the ImageNet weights of {arch} from {weights.url} ({error}); "
+            "train from random weights with --init none, or give a checkpoint with --init FILE"
+        ) from error
+    return state
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Give up on a silent server; torch.hub itself would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
+    """Write tensors and plain values so that `path` is always either the old or the new file.
+
+    Raises:
+        CheckpointError: The disk is full or not writable; the file that was there is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(payload, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch wraps a failed write in a RuntimeError
+        kept = "the one from before is kept" if path.exists() else "nothing is kept"
+        why = _reason(error)
+        raise CheckpointError(f"cannot save checkpoint {path} ({why}); {kept}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the operating system's reason, however deep torch has wrapped it, in one line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error).splitlines()[0]
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running any code from it; tensors arrive on the CPU.
+
+    Raises:
+        CheckpointError: There is no such file, or it is damaged or not ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for damaged files
+        raise CheckpointError(f"{path} is damaged or not a checkpoint of masktrain") from error
+    missing = [k for k in CHECKPOINT_KEYS if not isinstance(payload, dict) or k not in payload]
+    if missing:
+        raise CheckpointError(f"{path} is not a checkpoint of masktrain: no {', '.join(missing)}")
+    result: dict[str, Any] = payload
+    return result
+
+
+def load_classifier(path: Path, device: str = "cpu") -> Classifier:
+    """Return the trained network of a checkpoint, in evaluation mode on `device`.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not a checkpoint.
+        ModelError: Its weights do not fit the architecture it names.
+    """
+    payload = load_checkpoint(path)
+    net = build_model(payload["arch"], "none")
+    try:
+        net.load_state_dict(payload["model"])
+    except RuntimeError as error:
+        raise ModelError(f"the weights in {path} do not fit a {payload['arch']}") from error
+    return Classifier(
+        net=net.to(device).eval(),
+        preprocessing=Preprocessing.from_dict(payload["preprocessing"]),
+        threshold=float(payload["threshold"]),
+        threshold_from=str(payload["threshold_from"]),
+        arch=payload["arch"],
+        epoch=int(payload["epoch"]),
+        config=payload.get("config", {}),
+    )

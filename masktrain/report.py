@@ -1,0 +1,197 @@
+"""Draw the plots of a run from its files: ``python -m masktrain.report RUN [RUN ...]``.
+
+Reads results.csv, config.json and scores/*.npz; writes results.png, roc.png, pr.png,
+confusion_matrix.png and calibration.png beside them. The weights are not needed, nor is torch.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+# matplotlib and scikit-learn take seconds to import: --help does without them.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from masktrain.metrics import Scores
+
+History = Mapping[str, NDArray[np.float64]]
+SERIES = ("val", "real_val")
+
+
+class ReportError(ValueError):
+    """A run that cannot be drawn; the message names the file and says what to do."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Draw the plots of finished or unfinished runs into their folders."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """Run folders, such as runs/20261120-101500-masktrain."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunFiles:
+    """What a run left behind for its plots."""
+
+    history: History
+    """Columns of results.csv, each (E,); nan where an epoch has no value."""
+    scores: dict[str, dict[int, Scores]]
+    """Scores by series (val, real_val), then by epoch, rising."""
+    best_epoch: int
+    """The epoch of highest validation AUC, whose weights are best.pt."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 when a run could not be drawn, 2 when none is named."""
+    config = tyro.cli(ReportConfig, args=argv, prog="python -m masktrain.report")
+    if not config.runs:
+        print("error: name at least one run folder, as in runs/*", file=sys.stderr)
+        return 2
+    failed = False
+    for run in config.runs:
+        try:
+            print("\n".join(str(path) for path in write_run_plots(run)))
+        except (ReportError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+    return int(failed)
+
+
+def write_run_plots(run: Path) -> list[Path]:
+    """Draw every plot the run's files allow and write them into the run folder.
+
+    Args:
+        run: a run folder with at least one finished epoch (epoch 0 counts).
+
+    Returns:
+        The files written. Two calls on the same files write the same bytes.
+
+    Raises:
+        ReportError: this is no run folder, it has no finished epoch, or a file is damaged.
+        OSError: a file cannot be read or written.
+    """
+    from masktrain.figures import save_figure, training_curves
+
+    files = read_run(run)
+    figures = {"results.png": training_curves(files.history)}
+    if files.scores:
+        figures["roc.png"] = _draw_fans(files.scores)
+        figures |= _draw_best_epoch(files)
+    return [save_figure(figure, run / name) for name, figure in figures.items()]
+
+
+def read_run(run: Path) -> RunFiles:
+    """Read what the plots of a run need; raises as `write_run_plots`."""
+    select = _selecting_series(run / "config.json")
+    history = _read_history(run / "results.csv", select)
+    scores = {series: _read_scores(run / "scores", series) for series in SERIES}
+    found = {series: by_epoch for series, by_epoch in scores.items() if by_epoch}
+    return RunFiles(history, found, best_epoch(history, select))
+
+
+def best_epoch(history: History, select: str = "val") -> int:
+    """Return the epoch of highest AUC on the selecting set; of equals, that of lowest val loss.
+
+    Args:
+        history: columns ``epoch``, ``<select>/auc`` and ``val/loss``, each (E,).
+        select: val or real_val.
+    """
+    auc = np.nan_to_num(history[f"{select}/auc"], nan=-1.0)
+    loss = np.nan_to_num(history["val/loss"], nan=np.inf)
+    return int(history["epoch"][np.lexsort((loss, -auc))[0]])
+
+
+def _draw_fans(scores: Mapping[str, Mapping[int, Scores]]) -> Figure:
+    from masktrain.figures import roc_fan, side_by_side
+
+    figure, panels = side_by_side(len(scores), (6.6, 5.4))
+    for ax, (series, by_epoch) in zip(panels, scores.items(), strict=True):
+        roc_fan(list(by_epoch), list(by_epoch.values()), ax)
+        ax.set_title(series, fontsize=10)
+    return figure
+
+
+def _draw_best_epoch(files: RunFiles) -> dict[str, Figure]:
+    """Draw the plots that show one epoch: the best, or the last of a series without it."""
+    from masktrain.figures import calibration_figure, confusion_figure, pr_figure, side_by_side
+    from masktrain.metrics import evaluate_scores
+
+    curves = []
+    for series, by_epoch in files.scores.items():
+        epoch = files.best_epoch if files.best_epoch in by_epoch else max(by_epoch)
+        curves.append((f"{series}, epoch {epoch}", by_epoch[epoch]))
+    confusion, panels = side_by_side(len(curves), (4.8, 4.4))
+    for ax, (label, scores) in zip(panels, curves, strict=True):
+        confusion_figure(evaluate_scores(scores), ax, title=label)
+    return {
+        "pr.png": pr_figure(curves),
+        "confusion_matrix.png": confusion,
+        "calibration.png": calibration_figure(curves),
+    }
+
+
+def _selecting_series(path: Path) -> str:
+    """Return the series that chose best.pt; val where the run does not say."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("select", "val"))
+    except FileNotFoundError:
+        return "val"
+    except (ValueError, AttributeError) as error:
+        raise ReportError(f"{path} is damaged: {error}") from error
+
+
+def _read_history(path: Path, select: str) -> History:
+    if not path.is_file():
+        raise ReportError(f"{path.parent} is not a run folder: it has no {path.name}")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise ReportError(f"{path} has no epoch yet: wait until epoch 0 is done")
+    try:
+        history = {key: np.array([_number(row[key]) for row in rows]) for key in rows[0]}
+    except (TypeError, ValueError) as error:
+        raise ReportError(f"{path} is damaged: {error}") from error
+    missing = [k for k in ("epoch", f"{select}/auc", "val/loss") if k not in history]
+    if missing:
+        raise ReportError(f"{path} is damaged: it has no column {', '.join(missing)}")
+    return history
+
+
+def _number(cell: str) -> float:
+    return math.nan if cell == "" else float(cell)
+
+
+def _read_scores(folder: Path, series: str) -> dict[int, Scores]:
+    by_epoch = {}
+    for path in folder.glob("*.npz"):
+        if match := re.fullmatch(rf"{series}_(\d+)", path.stem):
+            by_epoch[int(match[1])] = _read_npz(path)
+    return dict(sorted(by_epoch.items()))
+
+
+def _read_npz(path: Path) -> Scores:
+    from masktrain.metrics import Scores
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Scores(arrays["labels"], arrays["scores"], float(arrays["loss"]))
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ReportError(f"{path} is damaged: remove it to draw the other epochs") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""The folder of a run: made once, never overwritten, and enough to understand it later."""
+
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from MaskTheFace.images import write_bytes
+from masktrain.config import TrainConfig
+from masktrain.metrics import Scores
+
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn")
+
+
+def new_run(config: TrainConfig, environment: dict[str, Any]) -> Path:
+    """Make <runs>/<date>-<time>-<name>/ with config.json and env.json; a number if it exists.
+
+    Raises:
+        OSError: The folder cannot be made or written.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for attempt in range(1, 1000):
+        suffix = "" if attempt == 1 else f"-{attempt}"
+        run = config.runs / f"{stamp}-{config.name}{suffix}"
+        try:
+            run.mkdir(parents=True)
+            break
+        except FileExistsError:
+            continue
+    for name in ("weights", "scores"):
+        (run / name).mkdir()
+    write_json(run / "config.json", config.to_dict())
+    write_json(run / "env.json", environment)
+    return run
+
+
+def note_resume(run: Path, environment: dict[str, Any]) -> None:
+    """Add where and how a run was continued to its env.json."""
+    path = run / "env.json"
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        record = {}
+    record.setdefault("resumed", []).append(environment)
+    write_json(path, record)
+
+
+def describe_environment(device: str, precision: str) -> dict[str, Any]:
+    """Return what a result depends on besides the settings: versions, machine, code, command."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "device": device,
+        "precision": precision,
+    }
+
+
+def save_scores(run: Path, series: str, epoch: int, scores: Scores) -> None:
+    """Write scores/<series>_<epoch>.npz with labels (N,), scores (N,) and loss ()."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, labels=scores.labels, scores=scores.scores, loss=scores.loss)
+    write_bytes(run / "scores" / f"{series}_{epoch:03d}.npz", buffer.getvalue())
+
+
+def read_scores(run: Path, series: str, epoch: int) -> Scores:
+    """Read what `save_scores` wrote."""
+    with np.load(run / "scores" / f"{series}_{epoch:03d}.npz", allow_pickle=False) as arrays:
+        return Scores(arrays["labels"], arrays["scores"], float(arrays["loss"]))
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write JSON that strict readers accept, whole or not at all."""
+    write_bytes(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the code, with + when files differ from it; None outside git."""
+    here = Path(__file__).parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        return commit + ("+" if _git(here, "status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *words: str) -> str:
+    command = ["git", "--no-optional-locks", "-C", str(folder), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=5)
+    return done.stdout.strip()

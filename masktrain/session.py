@@ -1,0 +1,250 @@
+"""What a run holds while it trains: data, network, optimiser, and how all of it is saved.
+
+`open_session` makes it, new or from weights/last.pt. Between two epochs last.pt is everything:
+the order of crops, augmentation and dropout of an epoch come from (seed, epoch) alone.
+"""
+
+import zlib
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from masktrain.augment import eval_transform, train_transform
+from masktrain.config import TrainConfig
+from masktrain.data import CLASSES, Crops, DataError, Item, eval_loader, load_crops, train_loader
+from masktrain.engine import (
+    Precision,
+    Schedule,
+    cosine_schedule,
+    make_optimizer,
+    pick_device,
+    pick_precision,
+)
+from masktrain.metrics import Scores
+from masktrain.model import (
+    CheckpointError,
+    Preprocessing,
+    build_model,
+    load_checkpoint,
+    save_checkpoint,
+)
+from masktrain.run_folder import describe_environment, new_run, note_resume, save_scores
+
+THRESHOLD, THRESHOLD_FROM = 0.5, "fixed"
+
+
+@dataclass(frozen=True)
+class Best:
+    """The epoch whose weights are best.pt, and what chose it."""
+
+    epoch: int
+    auc: float
+    loss: float
+
+
+@dataclass
+class Session:
+    """A run in progress. `epoch` is the last finished one; -1 before the first evaluation."""
+
+    config: TrainConfig
+    data: Path
+    run: Path
+    device: torch.device
+    precision: Precision
+    preprocessing: Preprocessing
+    crops: dict[str, Crops]
+    """Crops by series: train, val and, where there is one, real_val."""
+    loader: DataLoader[Item]
+    evals: dict[str, DataLoader[Item]]
+    """Loaders by series, without train."""
+    net: nn.Module
+    optimizer: Optimizer
+    scaler: torch.amp.GradScaler | None
+    schedule: Schedule
+    epoch: int = -1
+    best: Best | None = None
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint of the last finished epoch."""
+        return self.run / "weights" / "last.pt"
+
+    @property
+    def best_weights(self) -> Path:
+        """Checkpoint with the highest AUC on the set that selects."""
+        return self.run / "weights" / "best.pt"
+
+    def save_epoch(self, epoch: int, scores: dict[str, Scores]) -> None:
+        """Save the scores of a finished epoch, best.pt if it is the best, and last.pt.
+
+        last.pt comes last: whatever is interrupted before it is done again from the one before.
+
+        Raises:
+            CheckpointError: A checkpoint cannot be written; the ones from before are kept.
+        """
+        for series, found in scores.items():
+            save_scores(self.run, series, epoch, found)
+        now = Best(epoch, scores[self.config.select].auc, scores["val"].loss)
+        self.epoch = epoch
+        if self.best is None or (now.auc, -now.loss) > (self.best.auc, -self.best.loss):
+            self.best = now
+            save_checkpoint(self.best_weights, self._weights())
+        self.save_last()
+
+    def save_last(self) -> None:
+        """Write last.pt: the weights and all that going on needs."""
+        more = {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+            "best": asdict(self.best) if self.best else None,
+            "data_digest": _digest(self.crops),
+        }
+        save_checkpoint(self.last, self._weights() | more)
+
+    def _weights(self) -> dict[str, Any]:
+        return {
+            "model": self.net.state_dict(),
+            "arch": self.config.model,
+            "preprocessing": self.preprocessing.to_dict(),
+            "threshold": THRESHOLD,
+            "threshold_from": THRESHOLD_FROM,
+            "epoch": self.epoch,
+            "config": self.config.to_dict(),
+        }
+
+    def restore(self) -> None:
+        """Take everything from last.pt.
+
+        Raises:
+            CheckpointError: There is no last.pt, or it is damaged.
+            DataError: The crops are not those that the run was trained on.
+        """
+        saved = load_checkpoint(self.last)
+        if saved.get("data_digest") != _digest(self.crops):
+            raise DataError(f"{self.data} has changed since {self.run} began: start a new run")
+        try:
+            self.net.load_state_dict(saved["model"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            if self.scaler and saved["scaler"]:
+                self.scaler.load_state_dict(saved["scaler"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(f"{self.last} does not fit the settings of its run") from error
+        self.epoch = saved["epoch"]
+        self.best = Best(**saved["best"]) if saved["best"] else None
+
+
+def open_session(config: TrainConfig, data: Path) -> Session:
+    """Load data and network and make the run folder, or restore the run `config.resume`.
+
+    Raises:
+        DataError, ModelError, CheckpointError, ValueError: Something that cannot be used.
+        OSError: The run folder cannot be made.
+    """
+    device = pick_device(config.device)
+    session = build_session(config, data, device, load_data(config, data))
+    precision = str(session.precision or torch.float32).removeprefix("torch.")
+    environment = describe_environment(_device_name(device), precision)
+    if config.resume is None:
+        session.run = new_run(config, environment)
+        session.save_last()
+    else:
+        session.run = config.resume
+        session.restore()
+        note_resume(session.run, environment)
+    return session
+
+
+def load_data(config: TrainConfig, data: Path) -> dict[str, Crops]:
+    """Return the crops that training looks at, by series.
+
+    Raises:
+        DataError: A folder or a class is missing or unreadable.
+    """
+    crops = {"train": load_crops(data, "train"), "val": load_crops(data, "val")}
+    if config.real_val is not None:
+        crops["real_val"] = load_crops(config.real_val, None)
+    return crops
+
+
+def build_session(
+    config: TrainConfig, data: Path, device: torch.device, crops: dict[str, Crops]
+) -> Session:
+    """Return a session with fresh weights that has no run folder yet and has written nothing."""
+    preprocessing = Preprocessing()
+    precision = pick_precision(config.amp, device)
+    torch.manual_seed(config.seed)
+    torch.backends.cudnn.benchmark = True  # crops have one size: let cuDNN choose for it once
+    net = build_model(config.model, "none" if config.resume else config.init)
+    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    size, workers = config.batch_size, config.workers
+    transform = train_transform(preprocessing, config.min_scale)
+    loader = train_loader(crops["train"], transform, size, config.seed, workers)
+    plain = eval_transform(preprocessing)
+    steps = len(loader)
+    return Session(
+        config=replace(config, resume=None),
+        data=data,
+        run=Path(),
+        device=device,
+        precision=precision,
+        preprocessing=preprocessing,
+        crops=crops,
+        loader=loader,
+        # A crop takes 0.2 ms to prepare and 10 ms of CPU to score: workers would not repay.
+        evals={name: eval_loader(crops[name], plain, size) for name in crops if name != "train"},
+        net=net,
+        optimizer=make_optimizer(net, config, device),
+        scaler=torch.amp.GradScaler(device.type) if precision is torch.float16 else None,
+        schedule=cosine_schedule(
+            config.lr, config.epochs * steps, round(config.warmup_epochs * steps)
+        ),
+    )
+
+
+def describe_session(session: Session) -> str:
+    """Return what a person wants to know before it starts."""
+    config = session.config
+    precision = str(session.precision or torch.float32).removeprefix("torch.")
+    lines = [
+        f"run {session.run}",
+        f"{config.model} from {_weights_name(config.init)}, {_device_name(session.device)}, "
+        f"{precision}, batch {config.batch_size}, {config.epochs} epochs",
+    ]
+    for series, crops in session.crops.items():
+        masked = int(crops.labels.sum())
+        lines.append(
+            f"{series}: {len(crops) - masked:,} {CLASSES[0]}, {masked:,} {CLASSES[1]}{_left(crops)}"
+        )
+    if session.epoch >= 0:
+        lines.append(f"going on after epoch {session.epoch}")
+    return "\n".join(lines)
+
+
+def _weights_name(init: str) -> str:
+    return {"imagenet": "ImageNet weights", "none": "random weights"}.get(init, init)
+
+
+def _left(crops: Crops) -> str:
+    left = f"; {crops.left_out:,} worn_incorrectly left out" if crops.left_out else ""
+    if not crops.skipped:
+        return left
+    return f"{left}; {len(crops.skipped):,} skipped, first: {crops.skipped[0][1]}"
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def _digest(crops: dict[str, Crops]) -> int:
+    """Return a checksum of every pixel and label, to notice changed data."""
+    digest = 0
+    for found in crops.values():
+        digest = zlib.crc32(found.images.data, zlib.crc32(found.labels.data, digest))
+    return digest

@@ -1,0 +1,303 @@
+"""Train a mask classifier: `python -m masktrain.train`. `train` tells the story, top down.
+
+Every epoch ends with a row in results.csv and weights/last.pt; `--resume RUN` goes on from there
+and, on a CPU, arrives at the same bits as a run that was never stopped.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from masktrain.config import PrepareConfig, TrainConfig, parse_train
+
+# torch takes seconds to import: --help does without it.
+if TYPE_CHECKING:
+    from masktrain.metrics import Scores
+    from masktrain.session import Session
+    from masktrain.tracking import Tracker
+
+TRAINING_COLUMNS = ("lr", "time_s", "images_per_s", "train/loss", "train/accuracy", "train/auc")
+VAL_COLUMNS = ("val/loss", "val/accuracy", "val/auc")
+REAL_COLUMNS = (
+    "real_val/loss",
+    "real_val/accuracy",
+    "real_val/balanced_accuracy",
+    "real_val/auc",
+)
+NAN = float("nan")
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: stop as for Ctrl-C, with another exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        0; 1 on an error, with one line on stderr; 130 after Ctrl-C; 143 after SIGTERM.
+
+    Raises:
+        SystemExit: `--help` (0), or a flag that is wrong (2).
+    """
+    try:
+        config = parse_train(argv)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    try:
+        with _sigterm_raises():
+            _rehearse(config) if config.dry_run else train(config)
+    except KeyboardInterrupt as stop:
+        print("stopped", file=sys.stderr)
+        return 143 if isinstance(stop, Terminated) else 130
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _one_line(error: Exception) -> str:
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return "the GPU has too little memory; try a smaller --batch-size"
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}"
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _rehearse(config: TrainConfig) -> None:
+    from masktrain.dry_run import dry_run
+
+    dry_run(config, data_folder(config))
+
+
+def train(config: TrainConfig) -> Path:
+    """Train, or go on training, and evaluate the best checkpoint on the data's test split.
+
+    Args:
+        config: The settings; to continue a run, those that `read_run_config` returns for it,
+            with `resume` set.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: Settings, data, weights or a checkpoint that cannot be used.
+        NonFiniteLoss: The loss of a batch is nan or infinite.
+        OSError: A file of the run cannot be written.
+        KeyboardInterrupt: Stopped by hand or by SIGTERM; finished epochs are saved.
+    """
+    from masktrain.model import CheckpointError
+    from masktrain.session import describe_session, open_session
+
+    session = open_session(config, data_folder(config))
+    print(describe_session(session), flush=True)
+    tracker = _open_tracker(session)
+    try:
+        if session.epoch < 0:
+            _evaluate_untrained(session, tracker)
+        for epoch in range(session.epoch + 1, config.epochs + 1):
+            _one_epoch(session, tracker, epoch)
+        _draw_and_test(session, tracker)
+    except (KeyboardInterrupt, CheckpointError, OSError):
+        print(f"finished epochs are saved; go on with:\n  {_resume(session)}", flush=True)
+        raise
+    finally:
+        tracker.close()
+    print(_closing(session), flush=True)
+    return session.run
+
+
+def data_folder(config: TrainConfig) -> Path:
+    """Return the prepared data: `data`, or what `faces` has been, or now is, prepared into."""
+    if config.data is not None:
+        return config.data
+    from masktrain.prepare import prepare
+
+    return prepare(PrepareConfig(faces=config.faces, limit=config.limit))
+
+
+def _open_tracker(session: "Session") -> "Tracker":
+    from masktrain.tracking import Tracker
+
+    config = session.config
+    real = REAL_COLUMNS if "real_val" in session.evals else ()
+    return Tracker(
+        session.run,
+        (*TRAINING_COLUMNS, *VAL_COLUMNS, *real),
+        config.to_dict(),
+        config.wandb,
+        config.wandb_project,
+        keep_through=session.epoch if session.epoch >= 0 else None,
+    )
+
+
+def _evaluate_untrained(session: "Session", tracker: "Tracker") -> None:
+    """Record epoch 0: the AUC of an untrained head; show the first batch of each kind."""
+    from MaskTheFace.images import write_image
+    from masktrain.pictures import label_sheet, training_batch
+
+    begun = time.perf_counter()
+    batch = training_batch(session.loader, session.preprocessing)
+    write_image(session.run / "train_batch0.jpg", batch)
+    write_image(session.run / "val_batch0_labels.jpg", label_sheet(session.crops["val"]))
+    tracker.log_image("train_batch0", batch, step=0)
+    _end_epoch(session, tracker, 0, dict.fromkeys(TRAINING_COLUMNS, NAN), begun)
+
+
+def _one_epoch(session: "Session", tracker: "Tracker", epoch: int) -> None:
+    import torch
+    from tqdm.auto import tqdm
+
+    from masktrain.data import EpochSampler
+    from masktrain.engine import train_one_epoch
+
+    begun = time.perf_counter()
+    # Dropout, too, depends on the epoch alone and not on how the run got there.
+    torch.manual_seed(session.config.seed * 1_000_003 + epoch)
+    assert isinstance(session.loader.sampler, EpochSampler)
+    session.loader.sampler.epoch = epoch
+    title = f"epoch {epoch}/{session.config.epochs}"
+    done = train_one_epoch(
+        session.net,
+        tqdm(session.loader, desc=title, unit="batch", leave=False, disable=None),
+        session.optimizer,
+        session.schedule,
+        session.device,
+        session.precision,
+        scaler=session.scaler,
+        epoch=epoch,
+        first_step=(epoch - 1) * len(session.loader),
+    )
+    metrics = {"lr": done.lr, "images_per_s": done.images_per_s, **_measures("train", done.scores)}
+    _end_epoch(session, tracker, epoch, metrics, begun)
+
+
+def _end_epoch(
+    session: "Session", tracker: "Tracker", epoch: int, metrics: dict[str, float], begun: float
+) -> None:
+    """Evaluate, log, save, print: in this order, so that a saved epoch has been logged."""
+    from masktrain.engine import collect_scores
+
+    scores = {
+        series: collect_scores(session.net, loader, session.device, session.precision)
+        for series, loader in session.evals.items()
+    }
+    for series, found in scores.items():
+        metrics |= _measures(series, found)
+        tracker.log_roc(series, found, epoch)
+    metrics["time_s"] = time.perf_counter() - begun
+    tracker.log(metrics, epoch)
+    session.save_epoch(epoch, scores)
+    print(_epoch_line(session, epoch, metrics), flush=True)
+
+
+def _measures(series: str, scores: "Scores") -> dict[str, float]:
+    measures = {"loss": scores.loss, "accuracy": scores.accuracy(), "auc": scores.auc}
+    if series == "real_val":
+        from sklearn.metrics import balanced_accuracy_score
+
+        said = scores.scores >= 0.5
+        measures["balanced_accuracy"] = float(balanced_accuracy_score(scores.labels, said))
+    return {f"{series}/{name}": value for name, value in measures.items()}
+
+
+def _epoch_line(session: "Session", epoch: int, metrics: Mapping[str, float]) -> str:
+    parts = [f"epoch {epoch:>{len(str(session.config.epochs))}}/{session.config.epochs}"]
+    if epoch:
+        parts.append(f"lr {metrics['lr']:.2g}")
+    for series in ("train", *session.evals) if epoch else session.evals:
+        loss, accuracy = metrics[f"{series}/loss"], metrics[f"{series}/accuracy"]
+        auc = metrics[f"{series}/auc"]
+        parts.append(f"{series} loss {loss:.4f} acc {accuracy:.4f} auc {auc:.4f}")
+    speed = f", {metrics['images_per_s']:.0f} images/s" if epoch else ", untrained head"
+    return " | ".join([*parts, f"{metrics['time_s']:.0f} s{speed}"])
+
+
+def _draw_and_test(session: "Session", tracker: "Tracker") -> None:
+    """Draw the run and evaluate best.pt on the test split; trouble here is only a warning."""
+    try:
+        _draw(session, tracker)
+        if (session.data / "test").is_dir():
+            _test(session)
+    except ValueError as error:
+        print(f"warning: {error}", file=sys.stderr)
+
+
+def _draw(session: "Session", tracker: "Tracker") -> None:
+    from MaskTheFace.images import write_image
+    from masktrain.data import CLASSES
+    from masktrain.pictures import prediction_sheet, top_losses
+    from masktrain.report import write_run_plots
+    from masktrain.run_folder import read_scores
+
+    assert session.best is not None
+    write_run_plots(session.run)
+    scores = read_scores(session.run, "val", session.best.epoch)
+    crops = session.crops["val"]
+    worst = top_losses(crops, scores)
+    write_image(session.run / "val_batch0_pred.jpg", prediction_sheet(crops, scores))
+    write_image(session.run / "top_losses.jpg", worst)
+    tracker.log_image("top_losses", worst, step=session.config.epochs)
+    rows = [
+        (path, CLASSES[label], round(float(score), 4))
+        for path, label, score in zip(crops.paths, scores.labels, scores.scores, strict=True)
+    ]
+    tracker.log_table("val/predictions", ("path", "label", "score"), rows)
+
+
+def _test(session: "Session") -> None:
+    from masktrain.evaluate import EvaluateConfig, describe, evaluate, write_result
+
+    found = evaluate(
+        EvaluateConfig(
+            weights=session.best_weights,
+            data=session.data,
+            split="test",
+            batch_size=session.config.batch_size,
+            device=str(session.device),
+        )
+    )
+    write_result(found)
+    print(f"\ntest split of {session.data}, epoch {session.best.epoch if session.best else 0}")
+    print(describe(found))
+
+
+def _resume(session: "Session") -> str:
+    return f"python -m masktrain.train --resume {session.run}"
+
+
+def _closing(session: "Session") -> str:
+    run, best = session.run, session.best
+    assert best is not None
+    chosen = f"epoch {best.epoch}, {session.config.select} AUC {best.auc:.4f}"
+    return (
+        f"\nbest weights: {session.best_weights} ({chosen})\n"
+        f"run folder:   {run}\n"
+        "next:\n"
+        f"  python -m masktrain.evaluate --weights {run} --data FOLDER\n"
+        f"  tensorboard --logdir {session.config.runs}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
