@@ -104,7 +104,10 @@ def build_model(arch: str, init: str = "none") -> nn.Module:
     """
     if arch not in get_args(Architecture):
         raise ModelError(f"unknown model {arch}; known: {', '.join(get_args(Architecture))}")
-    net: nn.Module = models.get_model(arch, weights=None)
+    # Residual branches start at zero (Goyal et al. 2017, arXiv:1706.02677): from random weights a
+    # ResNet-50 learns next to nothing in its first epoch without it (reports/LOG.md).
+    options = {"zero_init_residual": True} if arch.startswith("resnet") else {}
+    net: nn.Module = models.get_model(arch, weights=None, **options)
     if init == "imagenet":
         net.load_state_dict(_imagenet_weights(arch))
     _replace_head(net)
