@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 from collections import defaultdict
@@ -13,7 +14,14 @@ from typing import Literal
 
 import numpy as np
 
-from MaskTheFace.images import ImageError, encode_image, list_images, read_image, write_bytes
+from MaskTheFace.images import (
+    ImageError,
+    encode_image,
+    list_images,
+    read_image,
+    relative_name,
+    write_bytes,
+)
 from MaskTheFace.jobs import run_jobs
 from MaskTheFace.landmarks import (
     LandmarkError,
@@ -140,7 +148,9 @@ def output_folder(config: GenerateConfig) -> Path:
     """Return where the results go."""
     if config.output is not None:
         return config.output
-    base = config.path if config.path.is_dir() else config.path.with_suffix("")
+    # "." and ".." have no name of their own.
+    path = config.path.resolve() if config.path.name in ("", "..") else config.path
+    base = path if path.is_dir() else path.with_suffix("")
     return base.with_name(f"{base.name}_masked")
 
 
@@ -163,30 +173,29 @@ def generate(config: GenerateConfig) -> list[ManifestRow]:
     jobs = list(_jobs(config, output))
     if not jobs:
         raise GenerateError(f"{config.path}: no images in this folder; check the path")
-    journal = Journal(output / f".journal-{_digest(config)}.csv")
-    done: dict[str, list[ManifestRow]] = defaultdict(list)
-    for row in journal.done:
-        done[row.source].append(row)
-    missing = {
-        s
-        for s, rows in done.items()
-        if any(r.path and not (output / r.path).is_file() for r in rows)
-    }
-    todo = [job for job in jobs if job.source not in done or job.source in missing]
+    try:
+        journal = Journal(output / f".journal-{_digest(config)}.csv")
+        rows = _run(jobs, config, journal)
+        write_manifest(output / "manifest.csv", rows)
+        journal.remove()
+    except OSError as error:
+        raise GenerateError(
+            f"{output}: cannot be written ({error.strerror or error}); mend that, then run again"
+        ) from None
+    return rows
+
+
+def _run(jobs: Sequence[PhotoJob], config: GenerateConfig, journal: Journal) -> list[ManifestRow]:
+    """Do what an earlier, interrupted run has not; return all rows in the order of the jobs."""
+    done = journal.done
+    todo = [job for job in jobs if job.source not in done]
     try:
         for job, rows in _shown(run_jobs(mask_photo, todo, config.workers), len(todo), config):
             journal.add(rows)
             done[job.source] = rows
-    except OSError as error:
-        raise GenerateError(
-            f"{output}: {error.strerror or error}; make room, then run again"
-        ) from None
     finally:
         journal.close()
-    rows = [row for job in jobs for row in done[job.source]]
-    write_manifest(output / "manifest.csv", rows)
-    journal.remove()
-    return rows
+    return [row for job in jobs for row in done[job.source]]
 
 
 def _digest(config: GenerateConfig) -> str:
@@ -212,16 +221,18 @@ def _jobs(config: GenerateConfig, output: Path) -> Iterator[PhotoJob]:
         raise GenerateError(f"{config.path}: no such file or folder; check the path")
     folder = config.path if config.path.is_dir() else config.path.parent
     paths = list_images(folder) if config.path.is_dir() else [config.path]
-    paths = [path for path in paths if output not in path.parents]
+    paths = [path for path in paths if output.resolve() not in path.resolve().parents]
     given = read_landmarks(config.landmarks) if config.landmarks else None
-    stems: dict[str, Path] = {}
+    stems: set[str] = set()
     for path in paths:
-        relative = path.relative_to(folder)
-        stem = relative.with_suffix("").as_posix()
-        if stems.setdefault(stem, path) != path:
+        source = relative_name(path, folder)
+        stem = source.removesuffix(path.suffix)
+        if stem in stems:
             # a.jpg and a.png in one folder: the second keeps its suffix in the name.
-            stem = relative.as_posix()
-        source = relative.as_posix()
+            stem = source
+        while stem in stems:
+            stem += "_"
+        stems.add(stem)
         faces = None if given is None else tuple(given.get(source, ()))
         yield PhotoJob(path, source, stem, output, config, faces)
 
@@ -239,11 +250,18 @@ def mask_photo(job: PhotoJob) -> list[ManifestRow]:
             reason = "the landmark file has no row for this photo; add one"
         return [_row(job, status="skipped", reason=reason)]
     rng = np.random.default_rng(_photo_seed(job))
-    rows = []
-    if job.config.write_original_image:
-        rows.append(_write(job, image, job.stem, label="no_mask"))
-    for wanted in _wanted(job.config, rng):
-        rows.extend(_mask_faces(job, image, faces, wanted, rng))
+    rows: list[ManifestRow] = []
+    try:
+        if job.config.write_original_image:
+            rows.append(_write(job, image, job.stem, label="no_mask"))
+        for wanted in _wanted(job.config, rng):
+            rows.extend(_mask_faces(job, image, faces, wanted, rng))
+    except ValueError as error:
+        return [_row(job, status="failed", reason=str(error))]
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return [_row(job, status="failed", reason="the file name is too long; shorten it")]
     return rows
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from PIL import Image, ImageOps
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"}
 )
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+"""What a file may hold, whatever its name: Pillow would hand an EPS to Ghostscript to run."""
 MAX_PIXELS = 100_000_000
 """Above this a file is refused before it is decoded: 300 MB of RGB is a mistake or an attack."""
 MIN_SIDE_PX = 16
@@ -46,6 +49,15 @@ def list_images(folder: Path | str) -> list[Path]:
     )
 
 
+def relative_name(path: Path, folder: Path) -> str:
+    """Return a path below ``folder`` as manifests hold it: forward slashes, valid UTF-8.
+
+    Bytes of a file name that are no UTF-8 (old archives have such names) are written out.
+    """
+    name = path.relative_to(folder).as_posix()
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def read_image(path: Path | str) -> np.ndarray:
     """Read an image file of any common format as the camera meant it.
 
@@ -68,13 +80,15 @@ def read_image(path: Path | str) -> np.ndarray:
         with warnings.catch_warnings():
             # Pillow warns of large images; the check below refuses them in our own words.
             warnings.simplefilter("ignore")
-            with Image.open(path) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 _check_size(path, *opened.size)
                 return _to_rgb(ImageOps.exif_transpose(opened))
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; check the path") from None
     except ImageError:
         raise
+    except Image.DecompressionBombError:
+        raise ImageError(f"{path}: far over {MAX_PIXELS // 10**6} megapixels; shrink it") from None
     except Exception as error:  # decoders raise whatever a broken file makes them meet
         detail = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path}: cannot be read as an image ({detail}); re-export it") from None
@@ -118,11 +132,10 @@ def _is_unit_range(grey: np.ndarray) -> bool:
 
 def encode_image(suffix: str, image: np.ndarray, quality: int = 95) -> bytes:
     """Encode (H, W, 3) uint8 RGB as JPEG or PNG bytes, the same bytes for the same pixels."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in (".jpg", ".jpeg") else []
-    done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    if not done:
+    if suffix.lower() not in (".jpg", ".jpeg", ".png"):
         raise ImageError(f"cannot encode an image as {suffix!r}; use .jpg or .png")
-    return data.tobytes()
+    options = [] if suffix.lower() == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
 def write_image(path: Path | str, image: np.ndarray, quality: int = 95) -> None:
@@ -143,7 +156,8 @@ def write_image(path: Path | str, image: np.ndarray, quality: int = 95) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write ``data`` to a temporary name beside ``path`` and rename it over."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Short, so that a name of the greatest length has a temporary one too.
+    temporary = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}-{os.getpid()}.tmp")
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)

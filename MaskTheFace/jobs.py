@@ -7,12 +7,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 CHUNK = 16
 """Jobs handed over at once: large enough to hide the hand-over, small enough for a smooth count."""
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def run_jobs(
@@ -33,9 +36,26 @@ def run_jobs(
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
-        yield from zip(jobs, pool.map(work, jobs, chunksize=CHUNK), strict=True)
+        with _one_thread_each():
+            results = pool.map(work, jobs, chunksize=CHUNK)
+        yield from zip(jobs, results, strict=True)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes started here keep their matrix libraries to one thread: cores are taken."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _start_worker() -> None:

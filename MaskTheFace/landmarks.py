@@ -198,7 +198,12 @@ def _predictor() -> Any:
         import dlib
     except ImportError:
         return None
-    return dlib.shape_predictor(str(path))
+    try:
+        return dlib.shape_predictor(str(path))
+    except RuntimeError as error:
+        raise LandmarkError(
+            f"{path}: cannot be read as dlib's 68-point model ({error}); fetch it again"
+        ) from None
 
 
 @functools.cache
@@ -319,20 +324,25 @@ def read_landmarks(path: Path | str) -> dict[str, list[Landmarks]]:
         File name (as written, forward slashes) to its faces.
 
     Raises:
-        LandmarkError: a row with other than 137 values, or a value that is no number.
+        LandmarkError: no such file; a row with other than 137 values, or a value that is no
+            number.
     """
     import csv
 
     faces: dict[str, list[Landmarks]] = {}
-    with open(path, newline="", encoding="utf-8") as stream:
-        for line, row in enumerate(csv.reader(stream), start=1):
-            if not row or row[0] == "file":
-                continue
-            try:
-                xy = np.array(row[1:], np.float32).reshape(68, 2)
-                faces.setdefault(Path(row[0]).as_posix(), []).append(Landmarks(xy, "given"))
-            except ValueError as error:
-                raise LandmarkError(
-                    f"{path}, line {line}: want file,x0,y0,...,x67,y67 ({error})"
-                ) from None
+    try:
+        # Spreadsheets begin UTF-8 files with a byte order mark.
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LandmarkError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from None
+    for line, row in enumerate(csv.reader(text.splitlines()), start=1):
+        if not row or row[0] == "file":
+            continue
+        try:
+            xy = np.array(row[1:], np.float32).reshape(68, 2)
+            faces.setdefault(Path(row[0]).as_posix(), []).append(Landmarks(xy, "given"))
+        except ValueError as error:
+            raise LandmarkError(
+                f"{path}, line {line}: want file,x0,y0,...,x67,y67 ({error})"
+            ) from None
     return faces

@@ -80,7 +80,8 @@ def read_manifest(path: Path) -> list[ManifestRow]:
 
     A last line that was cut off by a crash is left out, as are columns this version does not know.
     """
-    with open(path, newline="", encoding="utf-8") as stream:
+    # A crash may cut a character in two.
+    with open(path, newline="", encoding="utf-8", errors="replace") as stream:
         records = list(csv.DictReader(stream))
     return [
         ManifestRow(**{name: record[name] for name in COLUMNS if name in record})
@@ -89,15 +90,32 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     ]
 
 
+def _finished(path: Path) -> dict[str, list[ManifestRow]]:
+    """Return the rows of a journal by source, without the sources to be done again."""
+    rows = read_manifest(path)
+    # Of the last source, rows may be missing; what failed may be mended by now.
+    again = {row.source for row in rows[-1:]}
+    again |= {r.source for r in rows if not (r.path and (path.parent / r.path).is_file())}
+    done: dict[str, list[ManifestRow]] = {}
+    for row in rows:
+        if row.source not in again:
+            done.setdefault(row.source, []).append(row)
+    return done
+
+
 class Journal:
-    """Rows on disk as they come: what an interrupted run need not do again."""
+    """Rows on disk as they come: what an interrupted run need not do again.
+
+    Attributes:
+        done: rows of an earlier run, by source, of every source whose outputs are all there.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.done = read_manifest(path) if path.is_file() else []
+        self.done = _finished(path) if path.is_file() else {}
         path.parent.mkdir(parents=True, exist_ok=True)
         # Rewritten whole first: a line cut off by a crash must not swallow the next one.
-        write_manifest(path, self.done)
+        write_manifest(path, (row for rows in self.done.values() for row in rows))
         self._stream = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115 - closed below
         self._writer = csv.DictWriter(self._stream, COLUMNS, lineterminator="\n")
 

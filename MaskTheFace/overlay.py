@@ -23,6 +23,8 @@ PX_PER_U_STEPS = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """Templates are drawn at these sizes; the next larger one is taken and shrunk by area."""
 THREAD_U = 0.066
 """Distance of two threads of the weave, in u."""
+LARGEST_FACE = 8
+"""A face this many times as wide as the image is no face in it: the landmarks are wrong."""
 Box = tuple[int, int, int, int]
 
 
@@ -72,10 +74,17 @@ def overlay_mask(
         Masked; outside ``changed`` its image equals the input bit for bit.
 
     Raises:
-        ValueError: an image of another shape or dtype; an unknown template or pattern.
+        ValueError: an image or tile of another shape or dtype; an unknown template or pattern;
+            a face many times as large as the image.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    _check_rgb("image", image)
+    if tile is not None:
+        _check_rgb("tile", tile)
+    if landmarks.width_px > LARGEST_FACE * max(image.shape[:2]):
+        raise ValueError(
+            f"the face is {landmarks.width_px:.0f} px wide in an image of {image.shape[1]} px; "
+            "landmarks must be in the image's pixels"
+        )
     if template is None:
         template = load_template(style.template, _resolution(landmarks))
     target_xy = fit_points(template.anchors_uv, landmarks, style)
@@ -85,6 +94,11 @@ def overlay_mask(
         fabric = _dyed(template, style, tile)
         layer = _warped(fabric, template.anchors_xy, target_xy, box)
     return _composed(image, layer, box, landmarks, style)
+
+
+def _check_rgb(what: str, image: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(f"{what} must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
 
 
 def covered_shares(alpha: np.ndarray, landmarks: Landmarks) -> Covered:
@@ -129,8 +143,9 @@ def _region(
     margin = (
         max(float(beyond), 0.0) * np.ptp(target_xy, axis=0).max() + 0.08 * landmarks.width_px + 4
     )
-    x0, y0 = np.floor(target_xy.min(axis=0) - margin)
-    x1, y1 = np.ceil(target_xy.max(axis=0) + margin)
+    # Rounded to whole pixels, both included, so that a mirror image has the mirrored region.
+    x0, y0 = np.rint(target_xy.min(axis=0) - margin)
+    x1, y1 = np.rint(target_xy.max(axis=0) + margin) + 1
     image_height, image_width = shape[:2]
     return max(0, int(x0)), max(0, int(y0)), min(image_width, int(x1)), min(image_height, int(y1))
 
@@ -224,16 +239,17 @@ def _warped(
     weights = thin_plate(target_xy / unit, anchors_xy)
     x0, y0, x1, y1 = box
     step = max(1, int(unit / 24))
-    columns, rows = -(-(x1 - x0) // step), -(-(y1 - y0) // step)
-    # The spline is smooth: solved at the centres of step x step blocks, then enlarged.
-    xs = x0 + (np.arange(columns) + 0.5) * step - 0.5
-    ys = y0 + (np.arange(rows) + 0.5) * step - 0.5
+    columns, rows = -(-(x1 - x0) // step) + 2, -(-(y1 - y0) // step) + 2
+    # The spline is smooth: solved at the centres of step x step blocks, then enlarged. A frame of
+    # blocks lies around the region, as enlarging only repeats what is beyond the last centre.
+    xs = x0 + (np.arange(columns) - 0.5) * step - 0.5
+    ys = y0 + (np.arange(rows) - 0.5) * step - 0.5
     coarse = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2) / unit
     mapped = thin_plate_map(coarse, target_xy / unit, weights).reshape(rows, columns, 2)
     dense = cv2.resize(
         mapped.astype(np.float32), (columns * step, rows * step), interpolation=cv2.INTER_LINEAR
     )
-    dense = np.ascontiguousarray(dense[: y1 - y0, : x1 - x0])
+    dense = np.ascontiguousarray(dense[step : step + y1 - y0, step : step + x1 - x0])
     return cv2.remap(
         fabric, dense[..., 0], dense[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT
     )
@@ -252,6 +268,8 @@ def _composed(
         softness = style.softness / 100 * landmarks.width_px
         if softness > 0.15:
             layer = cv2.GaussianBlur(layer, (0, 0), softness)
+        # Rounding in warp and blur must not lift full cover above 1.
+        layer = np.minimum(layer, 1)
         layer[layer[..., 3] < 1 / 255] = 0
         cover = layer[..., 3]
         shade = _shadow(cover, landmarks.width_px, style)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 Weights = tuple[np.ndarray, np.ndarray]
@@ -148,13 +149,18 @@ def tile_colors(tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale: float) ->
 
     Args:
         tile: (h, w, 3) uint8 RGB.
-        u: (H, W) chart coordinate.
+        u: (H, W) chart coordinate, W at least 2.
         v: (H, W) chart coordinate.
         scale: width of one tile in u.
 
     Returns:
         (H, W, 3) float32, 0..255.
     """
+    # One repeat in pixels of the fabric: a larger tile is shrunk by area, or it would alias.
+    wanted = max(1, round(scale / max(float(abs(u[0, -1] - u[0, 0])) / (u.shape[1] - 1), 1e-6)))
+    if tile.shape[1] > wanted:
+        size = (wanted, max(1, round(tile.shape[0] * wanted / tile.shape[1])))
+        tile = cv2.resize(tile, size, interpolation=cv2.INTER_AREA)
     height, width = tile.shape[:2]
     columns = np.floor((u / scale % 1) * width).astype(int) % width
     rows = np.floor((v / scale * width / height % 1) * height).astype(int) % height

@@ -192,7 +192,16 @@ def quick() -> TrainConfig:
     `python -m masktrain.train --preset quick`
     """
     return TrainConfig(
-        preset="quick", limit=500, init="none", epochs=6, batch_size=32, lr=0.02, warmup_epochs=1.0
+        preset="quick",
+        limit=800,
+        init="none",
+        epochs=6,
+        batch_size=32,
+        optimizer="adamw",
+        lr=0.001,
+        weight_decay=0.02,
+        warmup_epochs=1.0,
+        workers=0,
     )
 
 

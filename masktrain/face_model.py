@@ -2,13 +2,11 @@
 
     python -m masktrain.face_model FOLDER [--output data/face_model.npz] [--limit 4000]
 
-fits the model (`masktrain.face_fit`) to a folder of tight, aligned photos of bare faces. What is stored is
-means, modes and covariances; no photo and no code of one.
+fits the model (`masktrain.face_fit`) to a folder of tight, aligned photos of bare faces. Stored
+are means, modes and covariances; no photo and no code of one.
 
-Convention: shapes are (68, 2) float, (x, y) in pixels. A texture is a face warped to the mean shape,
-128 x 128 px, YCrCb, colour at half size. Because photos are fitted together with their mirror images,
-every mode is even (equal to its mirror image) or odd (its negative), so half of it is enough; the halves of
-the three planes, one after the other, are a *flat half*. Shape modes are even or odd likewise.
+Convention: pictures are (H, W, 3) uint8 RGB; shapes are (68, 2) float, (x, y) in texture pixels;
+textures and their even and odd halves are those of `masktrain.face_texture`.
 """
 
 from __future__ import annotations
@@ -24,19 +22,19 @@ import cv2
 import numpy as np
 
 from MaskTheFace.landmarks import Landmarks
+from masktrain.face_texture import (
+    TEXTURE_PX,
+    face_weight,
+    join_halves,
+    thin_plate_basis,
+    thin_plate_centres,
+    thin_plate_system,
+)
 
 DEFAULT_PATH = Path(__file__).resolve().parent.parent / "data" / "face_model.npz"
-TEXTURE_PX = 128
-FACE_PX = 95
-"""Longer side of the mean face in a texture, pixels: 1.35 times that is the texture."""
-_PLANES = (
-    (TEXTURE_PX, TEXTURE_PX),
-    (TEXTURE_PX // 2, TEXTURE_PX // 2),
-    (TEXTURE_PX // 2, TEXTURE_PX // 2),
-)
-FLAT_HALF = sum(rows * columns // 2 for rows, columns in _PLANES)
 ARRAYS = (
-    "card", "texture_mean", "even_modes", "even_scale", "even_count", "odd_modes", "odd_scale", "odd_count",
+    "card", "texture_mean", "even_modes", "even_scale", "even_count",
+    "odd_modes", "odd_scale", "odd_count",
     "mixture_weights", "mixture_means", "mixture_factors", "shape_mean", "shape_even", "shape_odd",
     "shape_even_factor", "shape_odd_factor", "detail",
 )  # fmt: skip
@@ -47,7 +45,10 @@ TEMPERATURE = 0.85
 DETAIL_TEMPERATURE = 0.8
 BACKGROUND_DETAIL = 0.6
 """Share of the fine modes kept off the face, where they would blotch hair and background."""
+LEAST_SKIN_CR, MOST_SKIN_CB = 0.575, 0.455
+"""Skin of any tone is redder and less blue than this in normal light; not so tails of Gaussians."""
 CROP_SCALE = 1.3
+"""The canonical crop: a square of this many times the longer side of the landmark box."""
 _MAP_NODES = 25
 
 
@@ -80,7 +81,7 @@ class FaceModel:
         """
         path = Path(path or DEFAULT_PATH)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 if set(stored.files) != set(ARRAYS):
                     raise FaceModelError(f"{path}: not a face model of this version; fit it again")
                 arrays = {name: stored[name] for name in ARRAYS if name != "card"}
@@ -132,7 +133,7 @@ class FaceModel:
         matrix = _draw_framing(shape, size_px, rng)
         sources = _inverse_map(shape, self.arrays["shape_mean"], matrix, size_px)
         scene = cv2.remap(
-            texture, sources, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+            texture, sources[0], sources[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
         )
         landmarks = Landmarks(shape @ matrix[:, :2].T + matrix[:, 2], "model")
         return _photograph(scene, rng), landmarks
@@ -184,92 +185,24 @@ class FaceModel:
         keep = BACKGROUND_DETAIL + (1 - BACKGROUND_DETAIL) * self.face_weight
         coarse += fine * cv2.merge([keep] * 3)
         coarse[..., 0] += self._draw_grain(rng)
+        skin = np.average(coarse[..., 1:].reshape(-1, 2), axis=0, weights=self.face_weight.ravel())
+        coarse[..., 1] += max(0.0, LEAST_SKIN_CR - skin[0])
+        coarse[..., 2] -= max(0.0, skin[1] - MOST_SKIN_CB)
         rgb = cv2.cvtColor(coarse, cv2.COLOR_YCrCb2RGB)
         return cv2.merge([*cv2.split(rgb), self.face_weight])
 
     def _draw_grain(self, rng: np.random.Generator) -> np.ndarray:
-        """Draw skin and hair finer than the modes: noise as strong, place by place, as the photos' own."""
+        """Draw what is finer than the modes: noise, place by place as strong as the photos' own."""
         noise = rng.standard_normal((TEXTURE_PX, TEXTURE_PX), dtype=np.float32)
         noise -= cv2.GaussianBlur(noise, (0, 0), 2.0)
-        strength = rng.uniform(0.4, 1.1)
+        strength = rng.uniform(0.3, 0.9)
         return cv2.GaussianBlur(noise, (0, 0), 0.6) * (self.arrays["detail"] * (2.2 * strength))
-
-
-def join_halves(even: np.ndarray, odd: np.ndarray) -> np.ndarray:
-    """Put an even and an odd flat half together to a texture (128, 128, 3) float32 YCrCb.
-
-    The colour planes are centred on 0.5, as OpenCV's float conversion has them, where luma is 0..1.
-    """
-    planes, start = [], 0
-    for rows, columns in _PLANES:
-        stop = start + rows * columns // 2
-        left_even = even[start:stop].reshape(rows, columns // 2)
-        left_odd = odd[start:stop].reshape(rows, columns // 2)
-        plane = np.hstack([left_even + left_odd, (left_even - left_odd)[:, ::-1]])
-        if rows != TEXTURE_PX:
-            plane = cv2.resize(plane, (TEXTURE_PX, TEXTURE_PX), interpolation=cv2.INTER_LINEAR)
-        planes.append(plane)
-        start = stop
-    return cv2.merge(planes)
-
-
-def split_halves(texture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Take a texture (128, 128, 3) float32 YCrCb apart into its even and its odd flat half."""
-    even, odd = [], []
-    for channel, (rows, columns) in enumerate(_PLANES):
-        plane = texture[..., channel]
-        if rows != TEXTURE_PX:
-            plane = cv2.resize(plane, (columns, rows), interpolation=cv2.INTER_AREA)
-        left, right = plane[:, : columns // 2], plane[:, ::-1][:, : columns // 2]
-        even.append(((left + right) / 2).ravel())
-        odd.append(((left - right) / 2).ravel())
-    return np.concatenate(even), np.concatenate(odd)
-
-
-def face_weight(shape_mean: np.ndarray) -> np.ndarray:
-    """Return (128, 128) float32 in [0, 1]: 1 on the face up to the hairline, 0 on the background."""
-    jaw, brows = shape_mean[:17], shape_mean[26:16:-1]
-    forehead = brows - [0, 0.28 * FACE_PX]
-    mask = np.zeros((TEXTURE_PX, TEXTURE_PX), np.float32)
-    hull = cv2.convexHull(np.vstack([jaw, forehead]).astype(np.int32))
-    cv2.fillConvexPoly(mask, hull, 1.0)
-    return cv2.GaussianBlur(mask, (0, 0), 4.0)
-
-
-def thin_plate_centres(shape: np.ndarray) -> np.ndarray:
-    """Return the points that hold a warp: the 68 and a fixed ring beside them, (68 + 16, 2)."""
-    side = np.linspace(-8, TEXTURE_PX + 7, 5)
-    low, high = np.full(4, side[0]), np.full(4, side[-1])
-    ring = np.vstack([
-        np.stack([side[:-1], low], 1), np.stack([high, side[:-1]], 1),
-        np.stack([side[1:], high], 1), np.stack([low, side[1:]], 1),
-    ])  # fmt: skip
-    return np.vstack([shape, ring]).astype(np.float32)
-
-
-def thin_plate_system(centres: np.ndarray) -> np.ndarray:
-    """Return the (K + 3, K + 3) matrix of a thin-plate spline, slightly smoothed (Bookstein 1989)."""
-    count = len(centres)
-    system = np.zeros((count + 3, count + 3))
-    system[:count] = thin_plate_basis(centres, centres)
-    # Smoothing of a few tenths of a pixel: landmarks are no better than that, and a fold is worse.
-    system[:count, :count] += 50 * np.eye(count)
-    system[count:, :count] = system[:count, count:].T
-    return system
-
-
-def thin_plate_basis(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Return (N, K + 3): r^2 log r^2 from each of N points to each of K centres, then 1, x, y."""
-    points, centres = points.astype(np.float32), centres.astype(np.float32)
-    squares = (points[:, :1] - centres[:, 0]) ** 2 + (points[:, 1:] - centres[:, 1]) ** 2
-    bends = squares * np.log(squares + np.float32(1e-6))
-    return np.hstack([bends, np.ones((len(points), 1), np.float32), points])
 
 
 def _inverse_map(
     shape: np.ndarray, mean: np.ndarray, matrix: np.ndarray, size_px: int
 ) -> np.ndarray:
-    """Return (size_px, size_px, 2) float32: where in the texture each pixel of the picture is found."""
+    """Return (2, size_px, size_px) float32: x and y in the texture of each picture pixel."""
     nodes = np.linspace(0, size_px - 1, _MAP_NODES, dtype=np.float32)
     grid = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
     back = cv2.invertAffineTransform(matrix)
@@ -278,13 +211,12 @@ def _inverse_map(
     values[:-3] = thin_plate_centres(mean)
     weights = np.linalg.solve(thin_plate_system(centres), values).astype(np.float32)
     at_nodes = thin_plate_basis(grid @ back[:, :2].T + back[:, 2], centres) @ weights
-    # Bilinear between nodes by two small products: cv2.resize would not put nodes on the corner pixels.
+    # Bilinear between nodes by two small products: cv2.resize puts no nodes on corner pixels.
     steps = np.arange(size_px, dtype=np.float32)[:, None] * ((_MAP_NODES - 1) / (size_px - 1))
     hats = np.maximum(0, 1 - np.abs(steps - np.arange(_MAP_NODES, dtype=np.float32)))
-    across = np.tensordot(hats, at_nodes.reshape(_MAP_NODES, _MAP_NODES, 2), axes=1)
-    return np.ascontiguousarray(
-        np.einsum("xj,yjc->yxc", hats, across, optimize=True), dtype=np.float32
-    )
+    return np.stack([
+        hats @ at_nodes[:, axis].reshape(_MAP_NODES, _MAP_NODES) @ hats.T for axis in (0, 1)
+    ])  # fmt: skip
 
 
 def _draw_framing(shape: np.ndarray, size_px: int, rng: np.random.Generator) -> np.ndarray:
@@ -297,7 +229,7 @@ def _draw_framing(shape: np.ndarray, size_px: int, rng: np.random.Generator) -> 
     scale = crop_px / (CROP_SCALE * float((high - low).max()))
     slack = (size_px - crop_px) / 2
     centre = (size_px - 1) / 2 + rng.uniform(-slack, slack, 2)
-    matrix *= scale
+    matrix = matrix * scale
     matrix[:, 2] += centre - (low + high) / 2 * scale
     return matrix
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
-from MaskTheFace.images import ImageError, list_images, read_image
+from MaskTheFace.images import ImageError, list_images, read_image, relative_name
 from MaskTheFace.landmarks import LandmarkError, Landmarks, aligned_landmarks, find_landmarks
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class FaceRef:
     @property
     def key(self) -> str:
         """A file name for this face: readable, plain ASCII, unique."""
-        digest = hashlib.sha256(self.source.encode()).hexdigest()[:8]
+        digest = hashlib.sha256(self.source.encode()).hexdigest()[:12]
         plain = re.sub(r"[^A-Za-z0-9]+", "_", str(Path(self.source).with_suffix(""))).strip("_")
         return f"{plain[-48:] or 'face'}-{digest}"
 
@@ -115,10 +115,10 @@ def _folder_refs(folder: Path) -> list[FaceRef]:
         )
     refs = []
     for path in paths:
-        source = path.relative_to(folder)
+        source = relative_name(path, folder)
         # A photo in a person's folder is that person's; a photo that lies loose is its own.
-        identity = source.parent if source.parent != Path(".") else source
-        refs.append(FaceRef(source.as_posix(), identity.as_posix(), path))
+        identity = source.rpartition("/")[0] or source
+        refs.append(FaceRef(source, identity, path))
     return refs
 
 

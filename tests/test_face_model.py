@@ -8,8 +8,8 @@ import pytest
 
 from MaskTheFace.images import write_image
 from MaskTheFace.landmarks import predictor_path
-from masktrain import face_model
 from masktrain.face_model import ARRAYS, CROP_SCALE, DEFAULT_PATH, FaceModel, FaceModelError, main
+from masktrain.face_texture import join_halves, split_halves
 
 FACES = 24
 
@@ -81,7 +81,9 @@ def test_points_lie_where_the_picture_has_them(faces: list) -> None:
 
 def test_faces_differ_from_each_other(faces: list) -> None:
     pixels = np.stack([image for image, _ in faces]).reshape(FACES, -1).astype(np.float32)
-    shapes = np.stack([points.xy - points.xy.mean(axis=0) for _, points in faces]).reshape(FACES, -1)
+    shapes = np.stack([points.xy - points.xy.mean(axis=0) for _, points in faces]).reshape(
+        FACES, -1
+    )
     for values, least in ((pixels, 20.0), (shapes, 1.0)):
         distances = np.sqrt(((values[:, None] - values[None]) ** 2).mean(axis=2))
         assert distances[~np.eye(FACES, dtype=bool)].min() > least
@@ -141,7 +143,7 @@ def test_the_card_names_source_and_terms(model: FaceModel) -> None:
 def test_half_textures_survive_the_round_trip() -> None:
     rows, columns = np.mgrid[:128, :128].astype(np.float32) / 128
     texture = np.dstack([np.sin(9 * columns) * rows, rows, columns])
-    joined = face_model.join_halves(*face_model.split_halves(texture))
+    joined = join_halves(*split_halves(texture))
     assert np.allclose(joined[..., 0], texture[..., 0], atol=1e-6)
     assert np.abs(joined - texture).max() < 0.01
 
@@ -151,7 +153,7 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
         FaceModel.load(tmp_path / "missing.npz")
     damaged = tmp_path / "damaged.npz"
     damaged.write_bytes(DEFAULT_PATH.read_bytes()[:5000])
-    with pytest.raises(FaceModelError, match="damaged.npz"):
+    with pytest.raises(FaceModelError, match="cannot be read"):
         FaceModel.load(damaged)
     other = tmp_path / "other.npz"
     np.savez(other, photos=np.zeros(3))
@@ -159,7 +161,9 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
         FaceModel.load(other)
 
 
-def test_a_missing_folder_gives_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_missing_folder_gives_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     assert main([str(tmp_path / "nowhere"), "--output", str(tmp_path / "m.npz")]) == 1
     message = capsys.readouterr().err
     assert "nowhere" in message
@@ -178,7 +182,7 @@ def test_a_model_is_fitted_to_a_folder_of_faces(model: FaceModel, tmp_path: Path
         pytest.skip("dlib's 68-point model is not installed")
     pytest.importorskip("dlib")
     rng = np.random.default_rng(0)
-    for index in range(70):
+    for index in range(56):
         image, _ = model.sample(rng, 160)
         write_image(tmp_path / "faces" / f"{index:03d}.jpg", image)
     (tmp_path / "faces" / "broken.jpg").write_bytes(b"no picture")
@@ -188,7 +192,7 @@ def test_a_model_is_fitted_to_a_folder_of_faces(model: FaceModel, tmp_path: Path
     assert written[0].read_bytes() == written[1].read_bytes()
     fitted = FaceModel.load(written[0])
     assert fitted.card["source"] == "a test"
-    assert 40 <= fitted.card["photos"] <= 70
+    assert 30 <= fitted.card["photos"] <= 56
     image, landmarks = fitted.sample(rng, 128)
     assert image.std() > 10
     assert (landmarks.xy > 0).all()
