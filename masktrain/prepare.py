@@ -85,9 +85,20 @@ def prepare(config: PrepareConfig) -> Path:
         return folder
     refs = list_faces(config.faces, config.seed, config.limit)
     splits = split_identities([ref.identity for ref in refs], config)
-    _settings_path(folder).parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(_settings_path(folder), _settings(config).encode())
     jobs = [FaceJob(ref, splits[ref.identity], folder, config) for ref in refs]
+    _style_for(jobs[0])  # refuses unknown mask types before anything is written
+    try:
+        _write_all(jobs, folder, config)
+    except OSError as error:
+        raise PrepareError(
+            f"{folder}: cannot be written ({error.strerror or error}); mend that, then run again"
+        ) from None
+    return folder
+
+
+def _write_all(jobs: Sequence[FaceJob], folder: Path, config: PrepareConfig) -> None:
+    """Write settings, crops and, once all is checked, the manifest that marks them complete."""
+    write_bytes(_settings_path(folder), _settings(config).encode())
     rows = _without_copies(_run(jobs, config.workers), folder)
     leaks = find_leaks(rows)
     if leaks:
@@ -97,7 +108,6 @@ def prepare(config: PrepareConfig) -> Path:
     write_samples(folder, rows)
     write_manifest(folder / "manifest.csv", rows)
     _journal_path(folder).unlink(missing_ok=True)
-    return folder
 
 
 def default_folder(config: PrepareConfig) -> Path:
@@ -168,13 +178,8 @@ def _run(jobs: Sequence[FaceJob], workers: int) -> list[ManifestRow]:
 
     folder = jobs[0].folder
     journal = Journal(_journal_path(folder))
-    done: dict[str, list[ManifestRow]] = defaultdict(list)
-    for row in journal.done:
-        if not row.path or (folder / row.path).is_file():
-            done[row.source].append(row)
-    # Half a pair is no pair: both rows of a face or its one row without output.
-    finished = {s for s, rows in done.items() if len(rows) == 2 or not rows[0].path}
-    todo = [job for job in jobs if job.ref.source not in finished]
+    done = journal.done
+    todo = [job for job in jobs if job.ref.source not in done]
     try:
         progress = tqdm(
             run_jobs(make_pair, todo, workers), total=len(todo), desc="masks", disable=None
@@ -182,10 +187,6 @@ def _run(jobs: Sequence[FaceJob], workers: int) -> list[ManifestRow]:
         for job, rows in progress:
             journal.add(rows)
             done[job.ref.source] = rows
-    except OSError as error:
-        raise PrepareError(
-            f"{folder}: {error.strerror or error}; make room, then run the same again"
-        ) from None
     finally:
         journal.close()
     return [row for job in jobs for row in done[job.ref.source]]

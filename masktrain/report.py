@@ -1,7 +1,8 @@
 """Draw the plots of a run from its files: ``python -m masktrain.report RUN [RUN ...]``.
 
 Reads results.csv, config.json and scores/*.npz; writes results.png, roc.png, pr.png,
-confusion_matrix.png and calibration.png beside them. The weights are not needed, nor is torch.
+confusion_matrix.png and calibration.png beside them, and results.md from what evaluate left in
+eval/. The weights are not needed, nor is torch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import tyro
@@ -91,14 +92,93 @@ def write_run_plots(run: Path) -> list[Path]:
     if files.scores:
         figures["roc.png"] = _draw_fans(files.scores)
         figures |= _draw_best_epoch(files)
-    return [save_figure(figure, run / name) for name, figure in figures.items()]
+    written = [save_figure(figure, run / name) for name, figure in figures.items()]
+    table = results_table(run)
+    if table:
+        (run / "results.md").write_text(table, encoding="utf-8")
+        written.append(run / "results.md")
+    return written
+
+
+COLUMNS = {
+    "roc_auc": "ROC-AUC",
+    "balanced_accuracy": "balanced accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+
+
+def results_table(run: Path) -> str:
+    """Return every evaluation of a run as a Markdown table, with the gap to other faces.
+
+    Args:
+        run: a run folder; its eval/*/metrics.json are read.
+
+    Returns:
+        One row a set of faces, each number with its 95 % interval; then, where prepared data
+        (drawn masks) and other folders were measured, how much lower the others came out.
+        Empty where nothing was evaluated.
+
+    Raises:
+        ReportError: a metrics.json is damaged.
+    """
+    records = {path.parent.name: _read_metrics(path) for path in _metrics_files(run)}
+    if not records:
+        return ""
+    lines = [
+        "| faces | n | " + " | ".join(COLUMNS.values()) + " |",
+        "|---|---|" + "---|" * len(COLUMNS),
+        *(_table_row(name, record) for name, record in records.items()),
+    ]
+    drawn = [name for name, record in records.items() if record["split"]]
+    for name in drawn:
+        lines += ["", f"Gap to {name} (drawn masks), a positive number is a loss:", ""]
+        lines += [_gap(name, other, records) for other in records if other not in drawn]
+    return "\n".join(lines) + "\n"
+
+
+def _metrics_files(run: Path) -> list[Path]:
+    return sorted((run / "eval").glob("*/metrics.json"))
+
+
+def _read_metrics(path: Path) -> Mapping[str, Any]:
+    try:
+        record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        missing = [key for key in ("n", "split", *COLUMNS) if key not in record]
+    except (ValueError, TypeError) as error:
+        raise ReportError(f"{path} is damaged: {error}") from error
+    if missing:
+        raise ReportError(f"{path} is damaged: it has no {', '.join(missing)}")
+    return record
+
+
+def _table_row(name: str, record: Mapping[str, Any]) -> str:
+    cells = [_cell(record[key]) for key in COLUMNS]
+    return f"| {name} | {record['n']:,} | " + " | ".join(cells) + " |"
+
+
+def _cell(interval: Mapping[str, float | None]) -> str:
+    if interval["value"] is None:
+        return "-"
+    if interval["low"] is None:
+        return f"{interval['value']:.3f}"
+    return f"{interval['value']:.3f} ({interval['low']:.3f}-{interval['high']:.3f})"
+
+
+def _gap(drawn: str, other: str, records: Mapping[str, Mapping[str, Any]]) -> str:
+    parts = []
+    for key, title in COLUMNS.items():
+        here, there = records[drawn][key]["value"], records[other][key]["value"]
+        if here is not None and there is not None:
+            parts.append(f"{title} {here - there:+.3f}")
+    return f"- {other}: {', '.join(parts)}"
 
 
 def read_run(run: Path) -> RunFiles:
     """Read what the plots of a run need; raises as `write_run_plots`."""
     select = _selecting_series(run / "config.json")
     history = _read_history(run / "results.csv", select)
-    scores = {series: _read_scores(run / "scores", series) for series in SERIES}
+    scores = {series: _read_scores(run, series) for series in SERIES}
     found = {series: by_epoch for series, by_epoch in scores.items() if by_epoch}
     return RunFiles(history, found, best_epoch(history, select))
 
@@ -175,21 +255,21 @@ def _number(cell: str) -> float:
     return math.nan if cell == "" else float(cell)
 
 
-def _read_scores(folder: Path, series: str) -> dict[int, Scores]:
+def _read_scores(run: Path, series: str) -> dict[int, Scores]:
     by_epoch = {}
-    for path in folder.glob("*.npz"):
+    for path in (run / "scores").glob("*.npz"):
         if match := re.fullmatch(rf"{series}_(\d+)", path.stem):
-            by_epoch[int(match[1])] = _read_npz(path)
+            by_epoch[int(match[1])] = _read_npz(run, series, int(match[1]))
     return dict(sorted(by_epoch.items()))
 
 
-def _read_npz(path: Path) -> Scores:
-    from masktrain.metrics import Scores
+def _read_npz(run: Path, series: str, epoch: int) -> Scores:
+    from masktrain.run_folder import read_scores, scores_file
 
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Scores(arrays["labels"], arrays["scores"], float(arrays["loss"]))
+        return read_scores(run, series, epoch)
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        path = scores_file(run, series, epoch)
         raise ReportError(f"{path} is damaged: remove it to draw the other epochs") from error
 
 

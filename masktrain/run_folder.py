@@ -68,16 +68,23 @@ def describe_environment(device: str, precision: str) -> dict[str, Any]:
     }
 
 
+def scores_file(run: Path, series: str, epoch: int) -> Path:
+    """Return where the scores of a series (val, real_val) at an epoch are kept."""
+    return run / "scores" / f"{series}_{epoch:03d}.npz"
+
+
 def save_scores(run: Path, series: str, epoch: int, scores: Scores) -> None:
     """Write scores/<series>_<epoch>.npz with labels (N,), scores (N,) and loss ()."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, labels=scores.labels, scores=scores.scores, loss=scores.loss)
-    write_bytes(run / "scores" / f"{series}_{epoch:03d}.npz", buffer.getvalue())
+    write_bytes(scores_file(run, series, epoch), buffer.getvalue())
 
 
 def read_scores(run: Path, series: str, epoch: int) -> Scores:
     """Read what `save_scores` wrote."""
-    with np.load(run / "scores" / f"{series}_{epoch:03d}.npz", allow_pickle=False) as arrays:
+    # Read first: of a damaged archive NumPy would leave the file open.
+    held = io.BytesIO(scores_file(run, series, epoch).read_bytes())
+    with np.load(held, allow_pickle=False) as arrays:
         return Scores(arrays["labels"], arrays["scores"], float(arrays["loss"]))
 
 
