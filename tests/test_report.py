@@ -136,3 +136,32 @@ def test_reports_need_no_torch(run: Path) -> None:
     script += "sys.exit(code or 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script, str(run)], check=False)
     assert done.returncode == 0
+
+
+def _write_metrics(run: Path, name: str, split: str | None, auc: float) -> None:
+    interval = {"value": auc, "low": auc - 0.01, "high": auc + 0.01}
+    record = dict.fromkeys(report.COLUMNS, interval) | {"n": 1200, "split": split}
+    folder = run / "eval" / name
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(record), encoding="utf-8")
+
+
+def test_the_results_table_shows_each_evaluation_and_the_gap_to_real_faces(tmp_path: Path) -> None:
+    _write_metrics(tmp_path, "utk-test", "test", 0.98)
+    _write_metrics(tmp_path, "street", None, 0.93)
+    table = report.results_table(tmp_path)
+    assert "| utk-test | 1,200 | 0.980 (0.970-0.990) |" in table
+    assert "| street | 1,200 | 0.930 (0.920-0.940) |" in table
+    assert "- street: ROC-AUC +0.050" in table
+
+
+def test_a_run_without_evaluations_has_no_table(tmp_path: Path) -> None:
+    assert report.results_table(tmp_path) == ""
+
+
+def test_a_damaged_metrics_file_is_named(tmp_path: Path) -> None:
+    _write_metrics(tmp_path, "street", None, 0.9)
+    path = tmp_path / "eval" / "street" / "metrics.json"
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(report.ReportError, match="street"):
+        report.results_table(tmp_path)
