@@ -226,6 +226,9 @@ def train_loader(
     Call `loader.sampler.epoch = epoch` before each pass. The last batch is dropped when it is not
     full, unless it is the only one: a tiny batch would upset batch normalisation.
     """
+    # A forked worker inherits OpenCV's thread pool without its threads and would wait for them
+    # for ever; at this image size the pool is no faster anyway.
+    cv2.setNumThreads(1)
     return DataLoader(
         TrainingCrops(crops, transform, seed),
         batch_size=batch_size,
@@ -236,6 +239,8 @@ def train_loader(
         worker_init_fn=start_worker,
         pin_memory=torch.cuda.is_available(),
         collate_fn=collate,
+        # Its own, unused: from the default one it would draw more with workers than without.
+        generator=torch.Generator(),
     )
 
 
@@ -250,7 +255,15 @@ def eval_loader(
         worker_init_fn=start_worker,
         pin_memory=torch.cuda.is_available(),
         collate_fn=collate,
+        generator=torch.Generator(),
     )
+
+
+def stop_workers(loader: DataLoader[Item]) -> None:
+    """End the processes of a loader; torch takes one that ends with the program for a crash."""
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None and hasattr(iterator, "_shutdown_workers"):
+        iterator._shutdown_workers()
 
 
 def collate(items: Sequence[Item]) -> Batch:
@@ -260,7 +273,7 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 def start_worker(_: int) -> None:
-    """Keep a worker to its one thread, and leave Ctrl-C and SIGTERM to the training process."""
-    cv2.setNumThreads(1)
+    """Leave Ctrl-C to the training process, end at SIGTERM, and keep to one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cv2.setNumThreads(1)

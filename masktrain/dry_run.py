@@ -1,6 +1,7 @@
 """What a training run would do: its data in numbers, one batch as a picture, the time it takes."""
 
 import time
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def dry_run(config: TrainConfig, data: Path) -> Path:
         ValueError: Settings or data that cannot be used.
         OSError: The picture cannot be written.
     """
-    session = build_session(config, data, pick_device(config.device), load_data(config, data))
+    device, crops = pick_device(config.device), load_data(config, data)
+    session = build_session(replace(config, init="none"), data, device, crops)
     print(_count_table(count_data(data)))
     print(describe_session(session).split("\n", 1)[1])
     picture = config.runs / "dry_run" / "train_batch0.jpg"

@@ -112,7 +112,8 @@ class WandbSink:
         )
         for name in ("val/auc", "real_val/auc", "val/accuracy"):
             self._run.define_metric(name, summary="max")
-        print(f"W&B: {self._run.url or f'offline, send with: wandb sync {self._run.dir}/..'}")
+        send = f"offline, send with: wandb sync {Path(self._run.dir).parent}"
+        print(f"W&B: {self._run.url or send}", flush=True)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Send scalars."""

@@ -21,6 +21,7 @@ from masktrain.sinks import Sink, TensorBoardSink, WandbSink
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+
 class Tracker:
     """Sends the same numbers, under the same explicit step, to every sink.
 

@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 
 TRAINING_COLUMNS = ("lr", "time_s", "images_per_s", "train/loss", "train/accuracy", "train/auc")
 VAL_COLUMNS = ("val/loss", "val/accuracy", "val/auc")
-REAL_COLUMNS = (
-    "real_val/loss",
-    "real_val/accuracy",
-    "real_val/balanced_accuracy",
-    "real_val/auc",
-)
+REAL_COLUMNS = tuple(f"real_val/{x}" for x in ("loss", "accuracy", "balanced_accuracy", "auc"))
 NAN = float("nan")
 
 
@@ -56,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
     except (ValueError, OSError, RuntimeError) as error:
+        # When SIGTERM goes to the whole process group, a worker's end may be noticed first.
+        if "killed by signal: Terminated" in str(error):
+            return 143
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
     return 0
@@ -106,7 +104,8 @@ def train(config: TrainConfig) -> Path:
         OSError: A file of the run cannot be written.
         KeyboardInterrupt: Stopped by hand or by SIGTERM; finished epochs are saved.
     """
-    from masktrain.model import CheckpointError
+    from masktrain.data import stop_workers
+    from masktrain.engine import NonFiniteLoss
     from masktrain.session import describe_session, open_session
 
     session = open_session(config, data_folder(config))
@@ -118,10 +117,14 @@ def train(config: TrainConfig) -> Path:
         for epoch in range(session.epoch + 1, config.epochs + 1):
             _one_epoch(session, tracker, epoch)
         _draw_and_test(session, tracker)
-    except (KeyboardInterrupt, CheckpointError, OSError):
-        print(f"finished epochs are saved; go on with:\n  {_resume(session)}", flush=True)
+    except NonFiniteLoss:
+        raise  # going on with the same settings would end in the same batch
+    except BaseException:
+        command = f"python -m masktrain.train --resume {session.run}"
+        print(f"finished epochs are saved; go on with:\n  {command}", flush=True)
         raise
     finally:
+        stop_workers(session.loader)
         tracker.close()
     print(_closing(session), flush=True)
     return session.run
@@ -131,8 +134,12 @@ def data_folder(config: TrainConfig) -> Path:
     """Return the prepared data: `data`, or what `faces` has been, or now is, prepared into."""
     if config.data is not None:
         return config.data
+    from masktrain.model import build_model
     from masktrain.prepare import prepare
 
+    if not config.dry_run:
+        # Weights that cannot be had are to be known before minutes go into drawing masks.
+        build_model(config.model, config.init)
     return prepare(PrepareConfig(faces=config.faces, limit=config.limit))
 
 
@@ -280,10 +287,6 @@ def _test(session: "Session") -> None:
     write_result(found)
     print(f"\ntest split of {session.data}, epoch {session.best.epoch if session.best else 0}")
     print(describe(found))
-
-
-def _resume(session: "Session") -> str:
-    return f"python -m masktrain.train --resume {session.run}"
 
 
 def _closing(session: "Session") -> str:

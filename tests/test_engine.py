@@ -1,0 +1,182 @@
+"""One pass over the data: it learns, it stops on nonsense, it never reorders."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from masktrain.augment import eval_transform
+from masktrain.config import TrainConfig
+from masktrain.data import eval_loader, load_crops
+from masktrain.engine import (
+    NonFiniteLoss,
+    collect_scores,
+    cosine_schedule,
+    make_optimizer,
+    pick_device,
+    pick_precision,
+    train_one_epoch,
+)
+from masktrain.model import LogitHead, Preprocessing, build_model
+
+CPU = torch.device("cpu")
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def tiny_net() -> nn.Module:
+    """Return a network that learns the cartoon faces in a few steps."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 8, 8), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), LogitHead(8 * 14 * 14)
+    )
+
+
+def random_batches(count: int, size: int = 8) -> list[Batch]:
+    """Return batches whose label is whether the picture is bright."""
+    generator = torch.Generator().manual_seed(1)
+    batches = []
+    for _ in range(count):
+        labels = torch.arange(size).remainder(2).float()
+        images = torch.randn(size, 3, 112, 112, generator=generator) + labels.view(-1, 1, 1, 1)
+        batches.append((images, labels, torch.arange(size)))
+    return batches
+
+
+def test_the_rate_climbs_linearly_and_falls_as_a_cosine() -> None:
+    rate = cosine_schedule(0.1, steps=100, warmup_steps=10)
+    assert rate(0) == pytest.approx(0.01)
+    assert rate(9) == pytest.approx(0.1) == pytest.approx(rate(10))
+    assert rate(55) == pytest.approx(0.05)
+    assert 0 < rate(99) < 1e-3
+    assert all(rate(s) > rate(s + 1) for s in range(10, 99))
+
+
+@pytest.mark.parametrize(("steps", "warmup_steps"), [(1, 3), (2, 0), (3, 300)])
+def test_short_runs_get_a_sensible_rate(steps: int, warmup_steps: int) -> None:
+    rate = cosine_schedule(0.1, steps, warmup_steps)
+    rates = [rate(step) for step in range(steps)]
+    assert max(rates) == pytest.approx(0.1) and min(rates) > 0
+
+
+def test_norms_and_biases_are_not_decayed() -> None:
+    net = tiny_net()
+    optimizer = make_optimizer(net, TrainConfig(), CPU)
+    decayed, free = (group["params"] for group in optimizer.param_groups)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [5e-4, 0.0]
+    assert all(p.ndim > 1 for p in decayed) and all(p.ndim == 1 for p in free)
+    assert len(decayed) + len(free) == len(list(net.parameters()))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_every_optimiser_learns(name: str, momentum: float) -> None:
+    net = tiny_net()
+    config = replace(TrainConfig(), optimizer=name, momentum=momentum)  # type: ignore[arg-type]
+    optimizer = make_optimizer(net, config, CPU)
+    batches = random_batches(3)
+    passes = [
+        train_one_epoch(net, batches, optimizer, lambda _: 0.01, CPU, epoch=e) for e in range(1, 5)
+    ]
+    assert passes[-1].scores.loss < 0.5 * passes[0].scores.loss
+    assert passes[-1].scores.auc == 1.0
+    assert passes[-1].images_per_s > 0 and passes[-1].lr == 0.01
+
+
+def test_eight_faces_can_be_overfitted(tiny_data: Path) -> None:
+    crops = load_crops(tiny_data, "train")
+    chosen = np.array([0, 1, 2, 3, -1, -2, -3, -4])
+    eight = replace(
+        crops,
+        images=crops.images[chosen],
+        labels=np.array([0, 1, 1, 0, 1, 0, 0, 1]),  # by heart: not what the pictures show
+        paths=tuple(crops.paths[i] for i in chosen),
+    )
+    loader = eval_loader(eight, eval_transform(Preprocessing()), 8)
+    torch.manual_seed(0)
+    net = build_model("mobilenet_v3_small")
+    optimizer = make_optimizer(net, replace(TrainConfig(), optimizer="adam"), CPU)
+    for epoch in range(40):
+        done = train_one_epoch(net, loader, optimizer, lambda _: 2e-3, CPU, epoch=epoch)
+    assert done.scores.accuracy() == 1.0 and done.scores.loss < 0.05
+
+
+def test_scores_are_those_of_the_batches_in_order() -> None:
+    net = tiny_net()
+    batches = random_batches(3)
+    scores = collect_scores(net, batches, CPU)
+    assert net.training  # left as it was
+    with torch.no_grad():
+        logits = torch.cat([net.eval()(images) for images, _, _ in batches]).double()
+    labels = torch.cat([labels for _, labels, _ in batches]).double()
+    np.testing.assert_allclose(scores.scores, torch.sigmoid(logits).numpy(), atol=1e-6)
+    assert scores.labels.tolist() == labels.tolist()
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    assert scores.loss == pytest.approx(float(loss), abs=1e-6)
+
+
+def test_scoring_changes_neither_weights_nor_statistics() -> None:
+    net = tiny_net()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    collect_scores(net, random_batches(2), CPU)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("bad_batch", [1, 20, 21, 43])
+def test_a_loss_that_is_not_finite_stops_naming_epoch_and_batch(bad_batch: int) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean(dim=(1, 2, 3)) + 0 * self.weight
+
+    def batches() -> Iterator[Batch]:
+        for number in range(1, 45):
+            images = torch.zeros(2, 3, 4, 4)
+            images += float("nan") if number == bad_batch else 0.0
+            yield images, torch.tensor([0.0, 1.0]), torch.arange(2)
+
+    net = Net()
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    with pytest.raises(NonFiniteLoss, match=f"epoch 3, batch {bad_batch};") as stop:
+        train_one_epoch(net, batches(), optimizer, lambda _: 0.1, CPU, epoch=3)
+    assert (stop.value.epoch, stop.value.batch) == (3, bad_batch)
+
+
+def test_bf16_learns_too() -> None:
+    net = tiny_net()
+    optimizer = make_optimizer(net, TrainConfig(), CPU)
+    batches = random_batches(3)
+    for epoch in range(4):
+        done = train_one_epoch(
+            net, batches, optimizer, lambda _: 0.01, CPU, torch.bfloat16, epoch=epoch
+        )
+    assert done.scores.auc == 1.0
+    assert all(p.dtype == torch.float32 for p in net.parameters())
+    full, low = (collect_scores(net, batches, CPU, p).scores for p in (None, torch.bfloat16))
+    np.testing.assert_allclose(full, low, atol=0.02)
+
+
+def test_precision_follows_device_and_wish() -> None:
+    assert pick_precision("off", CPU) is None
+    assert pick_precision("bf16", CPU) is torch.bfloat16
+    assert pick_precision("auto", CPU) in (None, torch.bfloat16)
+    with pytest.raises(ValueError, match="fp16 needs a CUDA device"):
+        pick_precision("fp16", CPU)
+
+
+@pytest.mark.parametrize("name", ["warp", "cuda:99"])
+def test_a_device_that_is_not_there_is_an_error_with_advice(name: str) -> None:
+    with pytest.raises(ValueError, match=f"device {name} cannot be used here.*--device cpu"):
+        pick_device(name)
+
+
+def test_auto_finds_a_device() -> None:
+    assert pick_device("auto").type in ("cpu", "cuda")
+    assert math.isfinite(float(torch.ones(1, device=pick_device("auto"))))
