@@ -11,16 +11,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     import tyro
 
     from MaskTheFace.generate import GenerateConfig, closing_line, generate, output_folder
+    from MaskTheFace.jobs import Terminated, sigterm_raises
 
     try:
         config = tyro.cli(GenerateConfig, args=argv, prog="python -m MaskTheFace")
-        rows = generate(config)
+        with sigterm_raises():
+            rows = generate(config)
     except ValueError as error:
         print(f"MaskTheFace: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("MaskTheFace: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     print(closing_line(rows, output_folder(config)))
     return 0 if any(row.path for row in rows) else 1
 

@@ -18,6 +18,24 @@ CHUNK = 16
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: stop as for Ctrl-C, with exit code 143 instead of 130."""
+
+
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that worker processes are ended and files closed."""
+
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def run_jobs(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 0
 ) -> Iterator[tuple[Job, Result]]:

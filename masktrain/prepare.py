@@ -24,7 +24,7 @@ from MaskTheFace.images import (
     write_bytes,
     write_image,
 )
-from MaskTheFace.jobs import run_jobs
+from MaskTheFace.jobs import Terminated, run_jobs, sigterm_raises
 from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest, write_manifest
 from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.patterns import PATTERNS
@@ -335,13 +335,14 @@ def write_samples(folder: Path, rows: Sequence[ManifestRow], columns: int = 10) 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     try:
-        folder = prepare(parse_prepare(argv))
+        with sigterm_raises():
+            folder = prepare(parse_prepare(argv))
     except (FaceError, PrepareError, ValueError) as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("prepare: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     print(summarize(folder))
     return 0
 

@@ -4,14 +4,13 @@ Every epoch ends with a row in results.csv and weights/last.pt; `--resume RUN` g
 and, on a CPU, arrives at the same bits as a run that was never stopped.
 """
 
-import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from MaskTheFace.jobs import Terminated, sigterm_raises
 from masktrain.config import PrepareConfig, TrainConfig, parse_train
 
 # torch takes seconds to import: --help does without it.
@@ -24,10 +23,6 @@ TRAINING_COLUMNS = ("lr", "time_s", "images_per_s", "train/loss", "train/accurac
 VAL_COLUMNS = ("val/loss", "val/accuracy", "val/auc")
 REAL_COLUMNS = tuple(f"real_val/{x}" for x in ("loss", "accuracy", "balanced_accuracy", "auc"))
 NAN = float("nan")
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: stop as for Ctrl-C, with another exit code."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     try:
-        with _sigterm_raises():
+        with sigterm_raises():
             _rehearse(config) if config.dry_run else train(config)
     except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
@@ -57,18 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
     return 0
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _one_line(error: Exception) -> str:

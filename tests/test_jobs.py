@@ -1,11 +1,13 @@
 """Many jobs, any number of processes, one result."""
 
 import os
+import signal
+import time
 
 import pytest
 
 from MaskTheFace import jobs
-from MaskTheFace.jobs import run_jobs
+from MaskTheFace.jobs import Terminated, run_jobs, sigterm_raises
 
 
 def square(number: int) -> tuple[int, int]:
@@ -42,3 +44,11 @@ def test_an_error_in_a_worker_arrives_here(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(jobs, "CHUNK", 1)
     with pytest.raises(ValueError, match="three is too many"):
         list(run_jobs(fail_at_three, range(6), workers=2))
+
+
+def test_sigterm_is_an_exception_inside_and_as_before_outside() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated), sigterm_raises():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -17,8 +17,8 @@ import pytest
 import torch
 from conftest import make_data
 
-from masktrain import engine, session, train
-from masktrain.config import TrainConfig, read_run_config
+from masktrain import engine, prepare, session, train
+from masktrain.config import PrepareConfig, TrainConfig, read_run_config
 from masktrain.model import load_checkpoint
 
 FLAGS = ["--model", "mobilenet_v3_small", "--init", "none", "--batch-size", "8"]
@@ -284,12 +284,22 @@ def test_resuming_what_is_no_run_is_a_usage_error(
 
 
 def test_faces_are_prepared_when_no_data_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepare = pytest.importorskip("masktrain.prepare")
-    asked = []
+    asked: list[PrepareConfig] = []
     monkeypatch.setattr(prepare, "prepare", lambda config: asked.append(config) or Path("data/x"))
-    config = replace(TrainConfig(), faces="photos", limit=7)
+    config = replace(TrainConfig(), faces="photos", limit=7, model="resnet18", init="none")
     assert train.data_folder(config) == Path("data/x")
     assert (asked[0].faces, asked[0].limit) == ("photos", 7)
+
+
+def test_weights_that_cannot_be_had_are_told_before_faces_are_prepared(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[PrepareConfig] = []
+    monkeypatch.setattr(prepare, "prepare", asked.append)
+    config = replace(TrainConfig(), model="resnet18", init=str(tmp_path / "none.pt"))
+    with pytest.raises(ValueError, match=r"none\.pt"):
+        train.data_folder(config)
+    assert not asked
 
 
 def test_two_runs_in_one_second_get_two_folders(
