@@ -46,9 +46,14 @@ def test_an_error_in_a_worker_arrives_here(monkeypatch: pytest.MonkeyPatch) -> N
         list(run_jobs(fail_at_three, range(6), workers=2))
 
 
-def test_sigterm_is_an_exception_inside_and_as_before_outside() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated), sigterm_raises():
+def be_terminated() -> None:
+    with sigterm_raises():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
+
+
+def test_sigterm_is_an_exception_inside_and_as_before_outside() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated):
+        be_terminated()
     assert signal.getsignal(signal.SIGTERM) is before
