@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# A GPU runs the whole recipe; without one a smaller preset ends within minutes.
-PRESET ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo full || echo quick)
+# full where the installed torch can use a GPU, else quick; asked once, when installing.
+PRESET ?= $$(cat $(VENV)/.run-installed)
 ARGS ?=
 
 .PHONY: help train test check clean
@@ -30,7 +30,7 @@ $(VENV)/.run-installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@touch $@
+	@$(BIN)/python -c 'import torch; print("full" if torch.cuda.is_available() else "quick")' >$@
 
 $(VENV)/.test-installed: $(VENV)/.run-installed tests/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt

@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = tyro.cli(GenerateConfig, args=argv, prog="python -m MaskTheFace")
         with sigterm_raises():
             rows = generate(config)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         print(f"MaskTheFace: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from MaskTheFace.images import (
-    ImageError,
     encode_image,
     list_images,
     read_image,
@@ -69,7 +69,7 @@ class GenerateConfig:
     landmarks: Path | None = None
     """CSV of your own points, one face a row: file,x0,y0,...,x67,y67; nothing is detected."""
     write_original_image: bool = False
-    """Also write the bare photo, by the same encoder."""
+    """Also write the bare photo, by the same encoder, into original/."""
     seed: int = 0
     """Seed of every choice."""
     quality: int = 95
@@ -242,7 +242,9 @@ def mask_photo(job: PhotoJob) -> list[ManifestRow]:
     try:
         image = read_image(job.path)
         faces = _faces_of(image, job)
-    except ImageError as error:
+    except LandmarkError:
+        raise  # dlib is missing: no photo could be done
+    except (ValueError, cv2.error) as error:
         return [_row(job, status="failed", reason=str(error).replace(f"{job.path}: ", ""))]
     if not faces:
         reason = "no face found; for tight aligned crops say --aligned yes, or give --landmarks"
@@ -253,10 +255,10 @@ def mask_photo(job: PhotoJob) -> list[ManifestRow]:
     rows: list[ManifestRow] = []
     try:
         if job.config.write_original_image:
-            rows.append(_write(job, image, job.stem, label="no_mask"))
+            rows.append(_write(job, image, f"original/{job.stem}", label="no_mask"))
         for wanted in _wanted(job.config, rng):
             rows.extend(_mask_faces(job, image, faces, wanted, rng))
-    except ValueError as error:
+    except (ValueError, cv2.error) as error:
         return [_row(job, status="failed", reason=str(error))]
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
@@ -301,6 +303,8 @@ def _mask_faces(
     for face in faces:
         style = _style(wanted, job.config, rng)
         masked = overlay_mask(out, face, style, tile=tile)
+        if not masked.changed.any():
+            raise GenerateError("the landmarks lie outside the photo; give them in its own pixels")
         out = masked.image
         rows.append(_mask_row(job, face, style, masked, wanted))
     written = _write(job, out, name)
@@ -338,16 +342,15 @@ def _mask_row(
     job: PhotoJob, face: Landmarks, style: MaskStyle, masked: Masked, wanted: Wanted
 ) -> ManifestRow:
     covered = masked.covered
-    worn = min(covered.nose, covered.mouth) >= 0.5
     return _row(
         job,
-        label="wearing_mask" if worn else "",
+        label="wearing_mask" if covered.wear != "incorrect" else "",
         box_xyxy=format_box(face.box_xyxy),
         landmarks_how=face.how,
         template=style.template,
         pattern=style.pattern or wanted.pattern or "",
         style=style.to_json(),
-        wear="correct" if worn and covered.chin >= 0.5 else "",
+        wear=covered.wear,
         covered_nose=f"{covered.nose:.3f}",
         covered_mouth=f"{covered.mouth:.3f}",
         covered_chin=f"{covered.chin:.3f}",

@@ -17,9 +17,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
+    | {".ppm", ".pgm", ".avif", ".heic", ".heif"}
 )
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+"""What counts as a photo. HEIC cannot be decoded here, but must not be passed over in silence."""
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "AVIF")
 """What a file may hold, whatever its name: Pillow would hand an EPS to Ghostscript to run."""
 MAX_PIXELS = 100_000_000
 """Above this a file is refused before it is decoded: 300 MB of RGB is a mistake or an attack."""

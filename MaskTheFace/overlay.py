@@ -17,6 +17,8 @@ from MaskTheFace.patterns import pattern_weights, tile_colors
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import MaskTemplate, load_template
 
+COVERED = 0.5
+"""From this mean alpha on a landmark is covered."""
 COVER_RADIUS = 0.03
 """A landmark counts as covered by the mean alpha in a disc of this share of the face width."""
 PX_PER_U_STEPS = (24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -35,6 +37,13 @@ class Covered:
     nose: float
     mouth: float
     chin: float
+
+    @property
+    def wear(self) -> str:
+        """How the mask is worn: correct, chin_out, or incorrect where nose or mouth are bare."""
+        if min(self.nose, self.mouth) < COVERED:
+            return "incorrect"
+        return "correct" if self.chin >= COVERED else "chin_out"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from masktrain.augment import Transform
 from masktrain.model import CLASS_NAMES
 
 CLASSES = CLASS_NAMES
-LEFT_OUT = "worn_incorrectly"  # neither class: see the class map in the README
+LEFT_OUT = "worn_incorrectly"  # neither class: see the class map in data/README.md
 
 Item = tuple[Tensor, float, int]
 Batch = tuple[Tensor, Tensor, Tensor]

@@ -29,6 +29,7 @@ def dry_run(config: TrainConfig, data: Path) -> Path:
     """
     device, crops = pick_device(config.device), load_data(config, data)
     session = build_session(replace(config, init="none"), data, device, crops)
+    session.config = config
     print(_count_table(count_data(data)))
     print(describe_session(session).split("\n", 1)[1])
     picture = config.runs / "dry_run" / "train_batch0.jpg"

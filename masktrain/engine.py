@@ -235,8 +235,8 @@ def collect_scores(
 
 def _scores(logits: list[Tensor], labels: list[Tensor]) -> Scores:
     """Turn logits into probabilities in float64, where a sure score is not yet a tie at 1."""
-    joined = torch.cat(logits).double().cpu()
-    targets = torch.cat(labels).double().cpu()
+    joined = torch.cat(logits).cpu().double()
+    targets = torch.cat(labels).cpu().double()
     loss = nn.functional.binary_cross_entropy_with_logits(joined, targets)
     scores: np.ndarray = torch.sigmoid(joined).numpy()
     return Scores(targets.long().numpy(), scores, float(loss))

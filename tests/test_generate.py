@@ -107,8 +107,8 @@ def test_the_flags_of_the_original_tool_work_as_they_were_spelled(
     flags += ["--pattern", str(tmp_path / "print.png"), "--pattern_weight", "0.25"]
     assert run(photos, *flags, "--verbose", "--write_original_image") == 0
     out = photos.with_name("photos_masked")
-    assert "bo.png: bo.png, bo_cloth.png" in capsys.readouterr().out
-    assert np.array_equal(read_image(out / "bo.png"), read_image(photos / "bo.png"))
+    assert "bo.png: original/bo.png, bo_cloth.png" in capsys.readouterr().out
+    assert np.array_equal(read_image(out / "original" / "bo.png"), read_image(photos / "bo.png"))
     bare, masked = [row for row in rows_of(out) if row.source == "bo.png"]
     assert bare.label == "no_mask" and masked.label == "wearing_mask"
     assert masked.pattern == str(tmp_path / "print.png")

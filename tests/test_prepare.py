@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from faces_fixtures import drawn_face
@@ -24,7 +25,8 @@ from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import TEMPLATES
 from masktrain import prepare as module
 from masktrain.config import PrepareConfig
-from masktrain.faces import FaceError, list_faces, open_face
+from masktrain.face_model import FaceModel
+from masktrain.faces import FaceError, fingerprint, first_copies, list_faces, open_face
 from masktrain.prepare import (
     BARE,
     HELD_OUT_PATTERNS,
@@ -204,11 +206,22 @@ def test_held_out_is_marked(rows: list[ManifestRow]) -> None:
 
 @pytest.mark.parametrize("column", ["identity", "source", "fingerprint"])
 def test_a_planted_leak_is_found(rows: list[ManifestRow], column: str) -> None:
+    assert find_leaks(rows) == []
     train = next(row for row in rows if row.split == "train" and row.path)
     test = next(row for row in rows if row.split == "test" and row.path)
     planted = dataclasses.replace(test, **{column: getattr(train, column)})
-    leaks = find_leaks([*rows, planted])
-    assert any(leak.startswith(f"{column} {getattr(train, column)} stands in") for leak in leaks)
+    leaks = find_leaks([train, planted])
+    named = train.identity if column == "identity" else train.source
+    what = "identity" if column == "identity" else "photo"
+    assert leaks == [f"{what} {named} is in train and in test ({planted.source})"]
+
+
+def test_a_photo_encoded_again_is_a_copy_and_another_face_is_not() -> None:
+    images = [FaceModel.load().sample(np.random.default_rng(seed))[0] for seed in range(20)]
+    again = [cv2.imdecode(cv2.imencode(".jpg", i, [1, 80])[1], 1) for i in images]
+    codes = [fingerprint(image) for image in [*images, *again]]
+    assert len(set(codes)) > 20
+    assert first_copies(codes) == [*range(20), *range(20)]
 
 
 def test_a_leak_stops_the_work(
@@ -281,7 +294,7 @@ def test_a_second_call_returns_at_once(
 def test_other_settings_and_foreign_folders_are_refused(
     photos: Path, prepared: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(PrepareError, match="was prepared with other settings; delete it or give"):
+    with pytest.raises(PrepareError, match="was prepared with other settings or an older version"):
         prepare(config_for(photos, prepared, seed=1))
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(PrepareError, match="holds files that prepare did not write"):
