@@ -61,7 +61,7 @@ def describe_environment(device: str, precision: str) -> dict[str, Any]:
         "git_commit": _git_commit(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "device": device,
         "precision": precision,
