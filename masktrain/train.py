@@ -120,7 +120,7 @@ def data_folder(config: TrainConfig) -> Path:
     from masktrain.model import build_model
     from masktrain.prepare import prepare
 
-    if not config.dry_run and config.resume is None:
+    if config.init != "none" and not config.dry_run and config.resume is None:
         # Weights that cannot be had are to be known before minutes go into drawing masks.
         build_model(config.model, config.init)
     return prepare(PrepareConfig(faces=config.faces, limit=config.limit))
