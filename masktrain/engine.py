@@ -26,7 +26,11 @@ Precision = torch.dtype | None
 CHECK_EVERY = 20  # batches between two looks at the loss: each look waits for the device
 
 
-class NonFiniteLoss(RuntimeError):
+class NonFiniteError(RuntimeError):
+    """The network computes nan or infinity: going on would not mend it."""
+
+
+class NonFiniteLoss(NonFiniteError):
     """The loss became nan or infinite; says in which epoch and batch, both counted from 1."""
 
     def __init__(self, epoch: int, batch: int) -> None:
@@ -220,6 +224,9 @@ def collect_scores(
         loader: Batches without shuffling.
         device: Where to compute.
         precision: As `pick_precision` returned it.
+
+    Raises:
+        NonFiniteError: A score is nan or infinite.
     """
     was_training = net.training
     net.eval()
@@ -236,6 +243,10 @@ def collect_scores(
 def _scores(logits: list[Tensor], labels: list[Tensor]) -> Scores:
     """Turn logits into probabilities in float64, where a sure score is not yet a tie at 1."""
     joined = torch.cat(logits).cpu().double()
+    if not torch.isfinite(joined).all():
+        raise NonFiniteError(
+            "the network's scores are nan or infinite; train it with a smaller --lr or --amp off"
+        )
     targets = torch.cat(labels).cpu().double()
     loss = nn.functional.binary_cross_entropy_with_logits(joined, targets)
     scores: np.ndarray = torch.sigmoid(joined).numpy()

@@ -92,7 +92,8 @@ def evaluate(config: EvaluateConfig) -> Result:
     Raises:
         CheckpointError: the weights are missing or damaged.
         DataError: there is nothing to evaluate in the folder.
-        ValueError: the device cannot be used, or the network gives nan.
+        ValueError: the device cannot be used.
+        NonFiniteError: the network gives nan.
     """
     from masktrain.data import load_crops
     from masktrain.engine import pick_device

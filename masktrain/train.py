@@ -83,12 +83,12 @@ def train(config: TrainConfig) -> Path:
 
     Raises:
         ValueError: Settings, data, weights or a checkpoint that cannot be used.
-        NonFiniteLoss: The loss of a batch is nan or infinite.
+        NonFiniteError: The loss of a batch, or a score, is nan or infinite.
         OSError: A file of the run cannot be written.
         KeyboardInterrupt: Stopped by hand or by SIGTERM; finished epochs are saved.
     """
     from masktrain.data import stop_workers
-    from masktrain.engine import NonFiniteLoss
+    from masktrain.engine import NonFiniteError
     from masktrain.session import describe_session, open_session
 
     session = open_session(config, data_folder(config))
@@ -100,7 +100,7 @@ def train(config: TrainConfig) -> Path:
         for epoch in range(session.epoch + 1, config.epochs + 1):
             _one_epoch(session, tracker, epoch)
         _draw_and_test(session, tracker)
-    except NonFiniteLoss:
+    except NonFiniteError:
         raise  # going on with the same settings would end in the same batch
     except BaseException:
         command = f"python -m masktrain.train --resume {session.run}"

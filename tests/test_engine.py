@@ -14,6 +14,7 @@ from masktrain.augment import eval_transform
 from masktrain.config import TrainConfig
 from masktrain.data import eval_loader, load_crops
 from masktrain.engine import (
+    NonFiniteError,
     NonFiniteLoss,
     collect_scores,
     cosine_schedule,
@@ -180,3 +181,11 @@ def test_a_device_that_is_not_there_is_an_error_with_advice(name: str) -> None:
 def test_auto_finds_a_device() -> None:
     assert pick_device("auto").type in ("cpu", "cuda")
     assert math.isfinite(float(torch.ones(1, device=pick_device("auto"))))
+
+
+def test_scores_that_are_not_finite_are_refused_with_advice() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3, 1), nn.Flatten(0))
+    nn.init.constant_(net[1].bias, math.nan)
+    batch = (torch.zeros(2, 3, 1, 1), torch.tensor([0.0, 1.0]), torch.arange(2))
+    with pytest.raises(NonFiniteError, match="nan or infinite; train it with a smaller --lr"):
+        collect_scores(net, [batch], torch.device("cpu"))
