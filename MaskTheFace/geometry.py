@@ -12,9 +12,8 @@ import numpy as np
 
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.style import MaskStyle
+from MaskTheFace.templates import COLUMNS_U, ROWS_V
 
-ROWS_V = np.array([0, 0.25, 0.5, 0.75, 1, 1.2])
-COLUMNS_U = np.array([-1, -0.5, 0, 0.5, 1])
 BELOW_CHIN = 0.09
 """The last row lies under the jaw by this share of the length from nasion to chin."""
 # The points of the first five rows: on the jaw left, on the jaw right, in the middle of the face.

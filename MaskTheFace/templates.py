@@ -16,6 +16,9 @@ import numpy as np
 
 U_RANGE = (-1.35, 1.35)
 V_RANGE = (-0.45, 1.45)
+ROWS_V = np.array([0, 0.25, 0.5, 0.75, 1, 1.2])
+COLUMNS_U = np.array([-1, -0.5, 0, 0.5, 1])
+"""Where geometry.py knows the chart from landmarks, and so where drawn templates are pinned."""
 SUPERSAMPLE = 4
 """Outlines are drawn this much larger and area-averaged, so that edges are smooth at any size."""
 
@@ -442,6 +445,4 @@ def _to_uint8(layer: np.ndarray) -> np.ndarray:
 
 def chart_anchors() -> np.ndarray:
     """Return the (K, 2) points of the face chart that drawn templates are pinned to."""
-    us = np.array([-1, -0.5, 0, 0.5, 1], np.float32)
-    vs = np.array([0, 0.25, 0.5, 0.75, 1, 1.2], np.float32)
-    return np.stack(np.meshgrid(us, vs), axis=-1).reshape(-1, 2)
+    return np.stack(np.meshgrid(COLUMNS_U, ROWS_V), axis=-1).reshape(-1, 2).astype(np.float32)

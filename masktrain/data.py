@@ -5,7 +5,6 @@ random choice about a crop comes from (seed, epoch, index) alone, so neither the
 workers nor what was trained before changes a batch.
 """
 
-import csv
 import os
 import signal
 from collections import Counter
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from MaskTheFace.images import ImageError, list_images, read_image
+from MaskTheFace.manifest import read_manifest
 from masktrain.augment import Transform
 from masktrain.model import CLASS_NAMES
 
@@ -156,8 +156,7 @@ def _identities(root: Path) -> Counter[tuple[str, str]] | None:
     manifest = root / "manifest.csv"
     if not manifest.is_file():
         return None
-    with manifest.open(newline="", encoding="utf-8") as file:
-        rows = {(r["split"], r["label"], r["identity"]) for r in csv.DictReader(file) if r["path"]}
+    rows = {(r.split, r.label, r.identity) for r in read_manifest(manifest) if r.path}
     return Counter((split, label) for split, label, _ in rows)
 
 

@@ -30,6 +30,7 @@ from masktrain.face_texture import (
     thin_plate_centres,
     thin_plate_system,
 )
+from masktrain.faces import CROP_SCALE
 
 DEFAULT_PATH = Path(__file__).resolve().parent.parent / "data" / "face_model.npz"
 ARRAYS = (
@@ -47,7 +48,6 @@ BACKGROUND_DETAIL = 0.6
 """Share of the fine modes kept off the face, where they would blotch hair and background."""
 LEAST_SKIN_CR, MOST_SKIN_CB = 0.575, 0.455
 """Skin of any tone is redder and less blue than this in normal light; not so tails of Gaussians."""
-CROP_SCALE = 1.3
 """The canonical crop: a square of this many times the longer side of the landmark box."""
 _MAP_NODES = 25
 
