@@ -14,6 +14,7 @@ from typing import Any, Literal
 Architecture = Literal["resnet50", "resnet18", "mobilenet_v2", "mobilenet_v3_small"]
 Amp = Literal["auto", "off", "bf16", "fp16"]
 WandbMode = Literal["auto", "online", "offline", "off"]
+Ingredient = Literal["fit", "light", "prior", "patterns"]
 
 # What may differ between a run and its continuation: where it runs, never what it computes.
 RESUME_MAY_CHANGE = frozenset({"resume", "device", "workers", "wandb", "dry_run"})
@@ -41,6 +42,8 @@ class PrepareConfig:
     """Are the photos tight face crops already? auto: looked at and decided photo by photo."""
     mask_types: tuple[str, ...] = ()
     """Mask types to draw; none named: all of them."""
+    without: tuple[Ingredient, ...] = ()
+    """Ingredients of the masks to leave out, to learn what each is worth (see ingredients.py)."""
     val_share: float = 0.1
     """Share of the identities that goes to validation."""
     test_share: float = 0.1
@@ -81,6 +84,8 @@ class TrainConfig:
     """A folder of real crops (no_mask/ and wearing_mask/) evaluated each epoch as real_val/*."""
     limit: int = 0
     """Prepare at most this many faces; 0: all. Unused with --data."""
+    masks: Literal["files", "online"] = "files"
+    """files: the masks that prepare drew. online: new ones every epoch, drawn by the workers."""
 
     # Where results go
     name: str = "masktrain"

@@ -7,6 +7,7 @@ workers nor what was trained before changes a batch.
 
 import os
 import signal
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,8 @@ from masktrain.augment import Transform
 from masktrain.model import CLASS_NAMES
 
 CLASSES = CLASS_NAMES
+CROP_PX = 128
+"""Side of the crops in memory; the network's input is cut out of these."""
 LEFT_OUT = "worn_incorrectly"  # neither class: see the class map in data/README.md
 
 Item = tuple[Tensor, float, int]
@@ -58,6 +61,14 @@ class Crops:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def pixels(self, index: int, seed: int, epoch: int) -> np.ndarray:
+        """Return what training sees of a crop in an epoch: here always the same."""
+        return self.images[index]
+
+    def digest(self, digest: int = 0) -> int:
+        """Return a checksum of every pixel and label, to notice changed data."""
+        return zlib.crc32(self.images.data, zlib.crc32(self.labels.data, digest))
+
 
 @dataclass(frozen=True)
 class Count:
@@ -69,7 +80,13 @@ class Count:
     identities: int | None
 
 
-def load_crops(root: Path, split: str | None, size_px: int = 128, need_both: bool = True) -> Crops:
+def load_crops(
+    root: Path,
+    split: str | None,
+    size_px: int = CROP_PX,
+    need_both: bool = True,
+    labels: Sequence[int] = (0, 1),
+) -> Crops:
     """Read every crop of a split into one array, bare faces first, each class sorted by path.
 
     Args:
@@ -78,6 +95,7 @@ def load_crops(root: Path, split: str | None, size_px: int = 128, need_both: boo
         split: train, val, test or None.
         size_px: Side to which crops of another size are resized.
         need_both: Refuse a folder that lacks one of the classes.
+        labels: The classes to read.
 
     Returns:
         The crops; unreadable files are in `skipped`, with the reason.
@@ -88,12 +106,13 @@ def load_crops(root: Path, split: str | None, size_px: int = 128, need_both: boo
     folder = root / split if split else root
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: give a prepared folder, or run masktrain.prepare")
-    files = [(path, label) for label in (0, 1) for path in _class_files(folder, label, need_both)]
+    files = [(path, label) for label in labels for path in _class_files(folder, label, need_both)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         read = list(pool.map(lambda item: _read(item[0], size_px), files))
     good = [(path, label, x) for (path, label), x in zip(files, read) if isinstance(x, np.ndarray)]
     bad = [(path, str(x)) for (path, _), x in zip(files, read) if not isinstance(x, np.ndarray)]
-    _check_classes(folder, {label for _, label, _ in good}, bad, need_both)
+    found = {label for _, label, _ in good}
+    _check_classes(folder, found, set(labels) if need_both else set(), bad)
     return Crops(
         images=np.stack([image for _, _, image in good]),
         labels=np.array([label for _, label, _ in good], np.int64),
@@ -115,20 +134,24 @@ def _class_files(folder: Path, label: int, needed: bool) -> list[Path]:
 
 
 def _check_classes(
-    folder: Path, found: set[int], bad: Sequence[tuple[Path, str]], need_both: bool
+    folder: Path, found: set[int], needed: set[int], bad: Sequence[tuple[Path, str]]
 ) -> None:
     why = f" ({len(bad)} skipped; first: {bad[0][1]})" if bad else ""
     if not found:
         raise DataError(f"no readable image in {folder}/{{{','.join(CLASSES)}}}{why}")
-    for label in {0, 1} - found if need_both else ():
+    for label in needed - found:
         raise DataError(f"no readable image in {folder / CLASSES[label]}{why}")
 
 
 def _read(path: Path, size_px: int) -> np.ndarray | ImageError:
     try:
-        image = read_image(path)
+        return resized(read_image(path), size_px)
     except ImageError as error:
         return error
+
+
+def resized(image: np.ndarray, size_px: int) -> np.ndarray:
+    """Return a crop at another size: shrunk by area, enlarged linearly."""
     if image.shape[:2] == (size_px, size_px):
         return image
     shrinks = min(image.shape[:2]) >= size_px
@@ -195,7 +218,8 @@ class TrainingCrops(Dataset[Item]):
         item_seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)
         with torch.random.fork_rng(devices=[]):  # without workers this is training's generator
             torch.default_generator.manual_seed(int(item_seed[0] >> 1))
-            image = self.transform(_tensor(self.crops, index))
+            pixels = self.crops.pixels(index, self.seed, epoch)
+            image = self.transform(_tensor(pixels))
         return image, float(self.crops.labels[index]), index
 
 
@@ -210,11 +234,15 @@ class PlainCrops(Dataset[Item]):
         return len(self.crops)
 
     def __getitem__(self, index: int) -> Item:
-        return self.transform(_tensor(self.crops, index)), float(self.crops.labels[index]), index
+        return (
+            self.transform(_tensor(self.crops.images[index])),
+            float(self.crops.labels[index]),
+            index,
+        )
 
 
-def _tensor(crops: Crops, index: int) -> Tensor:
-    return torch.from_numpy(crops.images[index]).permute(2, 0, 1).contiguous()
+def _tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).contiguous()
 
 
 def train_loader(

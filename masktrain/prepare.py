@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -28,9 +29,7 @@ from MaskTheFace.images import (
 from MaskTheFace.jobs import Terminated, run_jobs, sigterm_raises
 from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest, write_manifest
 from MaskTheFace.overlay import Masked, overlay_mask
-from MaskTheFace.patterns import PATTERNS
-from MaskTheFace.style import MaskStyle, sample_style
-from MaskTheFace.templates import TEMPLATES, TYPES
+from MaskTheFace.style import MaskStyle
 from masktrain.config import PrepareConfig, parse_prepare
 from masktrain.faces import (
     FaceCrop,
@@ -42,14 +41,18 @@ from masktrain.faces import (
     source_name,
     stable_hash,
 )
+from masktrain.styles import draw_style, is_held_out
 
 BARE, MASKED = "no_mask", "wearing_mask"
 SPLITS = ("train", "val", "test")
-HELD_OUT_TEMPLATES = frozenset({"surgical_flat", "n95_duckbill"})
-HELD_OUT_PATTERNS = frozenset({"zigzag"})
-"""Never drawn for training or validation, so that the test shows masks the network has not seen."""
-DATA_VERSION = 2
+LANDMARKS = "landmarks.csv"
+"""The 68 points of every bare crop, in its pixels, as `MaskTheFace.landmarks` reads them."""
+DATA_VERSION = 3
 """Raised when the same settings would give other crops: data of an older version is refused."""
+
+
+POINTS = ".landmarks"
+"""Folder of the same, a file a face, while work is under way."""
 
 
 class PrepareError(ValueError):
@@ -80,6 +83,7 @@ def prepare(config: PrepareConfig) -> Path:
 
     Raises:
         FaceError: no faces. PrepareError: the folder holds other data; too few faces; a leak.
+        ValueError: a mask type that does not exist.
     """
     folder = config.output or default_folder(config)
     if _already_prepared(folder, config):
@@ -107,8 +111,10 @@ def _write_all(jobs: Sequence[FaceJob], folder: Path, config: PrepareConfig) -> 
     if not any(row.path for row in rows):
         raise PrepareError(f"{folder}: no face could be used; the first reason: {rows[0].reason}")
     write_samples(folder, rows)
+    _gather_landmarks(folder, rows)
     write_manifest(folder / "manifest.csv", rows)
     _journal_path(folder).unlink(missing_ok=True)
+    shutil.rmtree(folder / POINTS)
 
 
 def default_folder(config: PrepareConfig) -> Path:
@@ -213,23 +219,13 @@ def make_pair(job: FaceJob) -> list[ManifestRow]:
 
 
 def _style_for(job: FaceJob) -> MaskStyle:
-    kinds = job.config.mask_types or tuple(TYPES)
-    unknown = [kind for kind in kinds if kind not in TYPES]
-    if unknown:
-        raise PrepareError(f"unknown mask type {unknown[0]!r}; have {', '.join(TYPES)}")
-    templates = [name for name, art in TEMPLATES.items() if art.kind in kinds]
-    patterns = list(PATTERNS)
-    if job.split != "test":
-        templates = [name for name in templates if name not in HELD_OUT_TEMPLATES]
-        patterns = [name for name in patterns if name not in HELD_OUT_PATTERNS]
     rng = np.random.default_rng(stable_hash(job.config.seed, f"style:{job.ref.source}"))
-    return sample_style(rng, templates, patterns)
+    return draw_style(rng, job.split, job.config.mask_types, job.config.without)
 
 
 def _write_twins(
     job: FaceJob, face: FaceCrop, masked: Masked, style: MaskStyle
 ) -> list[ManifestRow]:
-    held_out = style.template in HELD_OUT_TEMPLATES or style.pattern in HELD_OUT_PATTERNS
     facts = {
         "box_xyxy": format_box(face.box_xyxy),
         "landmarks_how": face.landmarks.how,
@@ -238,19 +234,34 @@ def _write_twins(
     mask_facts = {
         "template": style.template,
         "pattern": style.pattern or "",
-        "held_out": str(int(held_out)),
+        "held_out": str(int(is_held_out(style))),
         "style": style.to_json(),
         "wear": masked.covered.wear,
         "covered_nose": f"{masked.covered.nose:.3f}",
         "covered_mouth": f"{masked.covered.mouth:.3f}",
         "covered_chin": f"{masked.covered.chin:.3f}",
     }
+    # Before the crops: a face that the journal counts as done has its points.
+    values = ",".join(map(str, face.landmarks.xy.ravel()))
+    write_bytes(job.folder / POINTS / f"{job.ref.key}.csv", values.encode())
     rows = []
     for label, image, more in ((BARE, face.image, {}), (MASKED, masked.image, mask_facts)):
         path = f"{job.split}/{label}/{job.ref.key}.jpg"
         write_bytes(job.folder / path, encode_image(".jpg", image, job.config.quality))
         rows.append(_row(job, path=path, label=label, **facts, **more))
     return rows
+
+
+def _gather_landmarks(folder: Path, rows: Iterable[ManifestRow]) -> None:
+    """Write landmarks.csv from what the workers left, a row for each bare crop of the manifest."""
+    lines = [",".join(["file", *(f"{axis}{i}" for i in range(68) for axis in "xy")])]
+    for row in rows:
+        if row.path and row.label == BARE:
+            points = folder / POINTS / f"{Path(row.path).stem}.csv"
+            if not points.is_file():
+                raise PrepareError(f"{points}: is lost; delete {folder} and prepare it again")
+            lines.append(f"{row.path},{points.read_text(encoding='utf-8')}")
+    write_bytes(folder / LANDMARKS, ("\n".join(lines) + "\n").encode())
 
 
 def _row(job: FaceJob, **values: str) -> ManifestRow:

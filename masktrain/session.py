@@ -4,7 +4,6 @@
 the order of crops, augmentation and dropout of an epoch come from (seed, epoch) alone.
 """
 
-import zlib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from masktrain.model import (
     load_checkpoint,
     save_checkpoint,
 )
+from masktrain.online import load_online
 from masktrain.run_folder import describe_environment, new_run, note_resume, save_scores
 
 THRESHOLD, THRESHOLD_FROM = 0.5, "fixed"
@@ -165,7 +165,9 @@ def load_data(config: TrainConfig, data: Path) -> dict[str, Crops]:
     Raises:
         DataError: A folder or a class is missing or unreadable.
     """
-    crops = {"train": load_crops(data, "train"), "val": load_crops(data, "val")}
+    online = config.masks == "online"
+    train = load_online(data) if online else load_crops(data, "train")
+    crops = {"train": train, "val": load_crops(data, "val")}
     if config.real_val is not None:
         crops["real_val"] = load_crops(config.real_val, None)
     return crops
@@ -243,8 +245,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _digest(crops: dict[str, Crops]) -> int:
-    """Return a checksum of every pixel and label, to notice changed data."""
     digest = 0
     for found in crops.values():
-        digest = zlib.crc32(found.images.data, zlib.crc32(found.labels.data, digest))
+        digest = found.digest(digest)
     return digest

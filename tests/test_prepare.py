@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from MaskTheFace import jobs
 from MaskTheFace.images import encode_image, read_image, write_image
+from MaskTheFace.landmarks import read_landmarks
 from MaskTheFace.manifest import ManifestRow, read_manifest
 from MaskTheFace.overlay import overlay_mask
-from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import TEMPLATES
 from masktrain import prepare as module
@@ -29,8 +29,7 @@ from masktrain.face_model import FaceModel
 from masktrain.faces import FaceError, fingerprint, first_copies, list_faces, open_face
 from masktrain.prepare import (
     BARE,
-    HELD_OUT_PATTERNS,
-    HELD_OUT_TEMPLATES,
+    LANDMARKS,
     MASKED,
     SPLITS,
     PrepareError,
@@ -41,6 +40,7 @@ from masktrain.prepare import (
     split_identities,
     summarize,
 )
+from masktrain.styles import HELD_OUT_PATTERNS, HELD_OUT_TEMPLATES
 
 PEOPLE = 12
 
@@ -181,19 +181,16 @@ def test_twins_on_disk_are_those_images_by_one_encoder(
         assert (prepared / row.path).read_bytes() == encode_image(".jpg", image, 95)
 
 
-def test_what_is_held_out_comes_in_the_test_only(photos: Path) -> None:
-    assert set(TEMPLATES) > HELD_OUT_TEMPLATES and set(PATTERNS) > HELD_OUT_PATTERNS
-    kinds = {TEMPLATES[name].kind for name in TEMPLATES if name not in HELD_OUT_TEMPLATES}
-    assert kinds == {art.kind for art in TEMPLATES.values()}
-    seen: dict[str, set] = {split: set() for split in SPLITS}
-    config = PrepareConfig()
-    for split in SPLITS:
-        for ref in list_faces("demo", limit=400):
-            style = module._style_for(module.FaceJob(ref, split, photos, config))
-            seen[split] |= {style.template, style.pattern}
-    for split in ("train", "val"):
-        assert not seen[split] & (HELD_OUT_TEMPLATES | HELD_OUT_PATTERNS)
-    assert seen["test"] > HELD_OUT_TEMPLATES | HELD_OUT_PATTERNS
+def test_landmarks_are_those_of_every_bare_crop_and_no_other(
+    photos: Path, prepared: Path, rows: list[ManifestRow]
+) -> None:
+    points = read_landmarks(prepared / LANDMARKS)
+    bare = {row.path: row for row in rows if row.path and row.label == BARE}
+    assert list(points) == list(bare)
+    refs = {ref.source: ref for ref in list_faces(str(photos))}
+    for path, row in bare.items():
+        face = open_face(refs[row.source], 64, "yes")
+        assert len(points[path]) == 1 and np.array_equal(points[path][0].xy, face.landmarks.xy)
 
 
 def test_held_out_is_marked(rows: list[ManifestRow]) -> None:
@@ -310,7 +307,7 @@ def test_bad_sources_are_refused_before_anything_is_written(photos: Path, tmp_pa
     for faces, error in (("empty", "no images in this folder"), ("none", "no such folder")):
         with pytest.raises(FaceError, match=error):
             prepare(config_for(tmp_path / faces, out))
-    with pytest.raises(PrepareError, match="unknown mask type 'velvet'; have surgical, N95"):
+    with pytest.raises(ValueError, match="unknown mask type 'velvet'; have surgical, N95"):
         prepare(config_for(photos, out, mask_types=("velvet",)))
     assert not out.exists()
 
