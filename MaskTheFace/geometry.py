@@ -8,6 +8,10 @@ drawn on the chart follows jaw, cheeks and nose over roll and yaw. Image points 
 
 from __future__ import annotations
 
+import functools
+import math
+
+import cv2
 import numpy as np
 
 from MaskTheFace.landmarks import Landmarks
@@ -20,45 +24,110 @@ BELOW_CHIN = 0.09
 LEFT = (1, 2, 3, 4, 5)
 RIGHT = (15, 14, 13, 12, 11)
 MIDDLE = (28, 30, 51, 57, 8)
+SHAKES = 499
+"""Different cuts that a seed picks from."""
 LEAST_HALF_WIDTH = 0.10
 """The far side of a turned face keeps this share of the face width: it must not fold."""
 
 
-def chart_grid(landmarks: Landmarks) -> np.ndarray:
+def chart_grid(landmarks: Landmarks, bulge: float = 0.0) -> np.ndarray:
     """Return the image points of the chart's grid, ROWS_V by COLUMNS_U.
 
     Args:
         landmarks: one face.
+        bulge: how far the middle of the fabric stands off the face, in half face widths; it shows
+            where the face is turned.
 
     Returns:
         (6, 5, 2) float64, rows by v, columns by u, pixels.
     """
-    xy = landmarks.xy.astype(np.float64)
-    middle = xy[list(MIDDLE)]
-    # The bridge point alone sits high on deep noses; between 28 and 29 is where nose wires lie.
-    middle[0] = 0.6 * xy[28] + 0.4 * xy[29]
-    left, right = _kept_apart(xy, middle)
-    grid = np.empty((6, 5, 2))
-    grid[:5, 0], grid[:5, 2], grid[:5, 4] = left, middle, right
-    grid[:5, 1] = (left + middle) / 2
-    grid[:5, 3] = (right + middle) / 2
-    # The bottom row follows the jaw instead of cutting across it.
-    grid[4, 1] = (xy[6] + xy[7]) / 2
-    grid[4, 3] = (xy[10] + xy[9]) / 2
-    grid[5] = grid[4] + BELOW_CHIN * (xy[8] - xy[27])
+    known = _GRID @ landmarks.xy.astype(np.float64)
+    grid = known[:30].reshape(6, 5, 2)
+    eyes, ends, offset, length = known[30:]
+    across = eyes / max(math.hypot(*eyes), 1e-6)
+    width = max(math.hypot(*ends), 1.0)
+    turn = _turn(float(offset @ across), width)
+    if abs(turn) > 0.05:
+        _tent(grid, across, turn, bulge * width / 2)
+    _keep_apart(grid, across, LEAST_HALF_WIDTH * width / 2)
+    grid[5] += BELOW_CHIN * length
     return grid
 
 
-def _kept_apart(xy: np.ndarray, middle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both edges, pushed outwards along the eye line where the face turns away."""
-    across = xy[42:48].mean(axis=0) - xy[36:42].mean(axis=0)
-    across /= max(float(np.linalg.norm(across)), 1e-6)
-    least = LEAST_HALF_WIDTH * max(float(np.linalg.norm(xy[16] - xy[0])), 1.0)
-    left, right = xy[list(LEFT)], xy[list(RIGHT)]
-    for edge, sign in ((left, -1.0), (right, 1.0)):
-        reach = sign * ((edge - middle) @ across)
-        edge += np.clip(least - reach, 0, None)[:, None] * (sign * across)
-    return left, right
+def _grid_weights() -> np.ndarray:
+    """Return the (34, 68) weights that give what is known of a face from its landmarks.
+
+    Thirty points of the grid before any correction, then four vectors: from eye to eye, from end to
+    end of the jaw, from the middle of the jaw to the tip of the nose, from nasion to chin.
+    """
+    weights = np.zeros((6, 5, 68))
+    for row, (left, middle, right) in enumerate(zip(LEFT, MIDDLE, RIGHT, strict=True)):
+        weights[row, 0, left] = weights[row, 2, middle] = weights[row, 4, right] = 1
+        weights[row, 1, [left, middle]] = weights[row, 3, [right, middle]] = 0.5
+    # The bridge point alone sits high on deep noses; between 28 and 29 is where nose wires lie.
+    weights[0, 2], weights[0, 1], weights[0, 3] = 0, 0, 0
+    weights[0, 2, [28, 29]] = 0.6, 0.4
+    for column, edge in ((1, LEFT[0]), (3, RIGHT[0])):
+        weights[0, column, edge] = 0.5
+        weights[0, column, [28, 29]] = 0.3, 0.2
+    # The bottom row follows the jaw instead of cutting across it.
+    weights[4, 1], weights[4, 3] = 0, 0
+    weights[4, 1, [6, 7]] = weights[4, 3, [10, 9]] = 0.5
+    weights[5] = weights[4]
+    vectors = np.zeros((4, 68))
+    vectors[0, 42:48], vectors[0, 36:42] = 1 / 6, -1 / 6
+    vectors[1, [16, 0]] = 1, -1
+    vectors[2, [30, 2, 14]] = 1, -0.5, -0.5
+    vectors[3, [8, 27]] = 1, -1
+    return np.vstack([weights.reshape(30, 68), vectors])
+
+
+_GRID = _grid_weights()
+
+
+def turn_of(landmarks: Landmarks) -> float:
+    """Return the sine of the head's turn, about -1..1; positive to the right of the picture."""
+    eyes, ends, offset, _ = _GRID[30:] @ landmarks.xy.astype(np.float64)
+    across = eyes / max(math.hypot(*eyes), 1e-6)
+    return _turn(float(offset @ across), max(math.hypot(*ends), 1.0))
+
+
+def _turn(offset_px: float, width_px: float) -> float:
+    # The tip of the nose stands about .55 half face widths before the plane of the jaw.
+    return min(max(offset_px / (0.55 * width_px / 2), -1.0), 1.0)
+
+
+def _tent(grid: np.ndarray, across: np.ndarray, turn: float, depth_px: float) -> None:
+    """Stretch the fabric from the tip of the nose to the chin, and let it stand off the face.
+
+    Seen from the side, cloth bridges the hollow of the mouth and shows in front of the cheek.
+    """
+    sign = math.copysign(1.0, turn)
+    tip, chin = grid[1, 2].copy(), grid[4, 2].copy()
+    for row, share in ((2, 1 / 3), (3, 2 / 3)):
+        behind = sign * float((tip + share * (chin - tip) - grid[row, 2]) @ across)
+        if behind > 0:
+            grid[row, 1:4] += (sign * behind * abs(turn) * across) * _MIDDLE_SHARE
+    grid += (turn * depth_px * across) * _DEPTH
+
+
+_MIDDLE_SHARE = np.array([0.5, 1.0, 0.5])[:, None]
+_DEPTH = (np.array([0.1, 0.6, 1.0, 0.8, 0.4, 0.1])[:, None] * np.array([0.0, 0.7, 1.0, 0.7, 0.0]))[
+    ..., None
+]
+"""How far each point of the grid stands off a face, in shares of the bulge."""
+
+
+def _keep_apart(grid: np.ndarray, across: np.ndarray, least_px: float) -> None:
+    """Push columns outwards along the eye line where the face turns away: they must not fold."""
+    reach = grid @ across
+    gaps = reach[:, 1:] - reach[:, :-1]
+    if gaps.min() >= least_px:
+        return
+    for inner, outer, sign in ((2, 1, -1.0), (1, 0, -1.0), (2, 3, 1.0), (3, 4, 1.0)):
+        missing = np.maximum(least_px - sign * (reach[:, outer] - reach[:, inner]), 0)
+        reach[:, outer] += sign * missing
+        grid[:, outer] += (sign * missing)[:, None] * across
 
 
 def chart_to_image(uv: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -80,34 +149,75 @@ def chart_to_image(uv: np.ndarray, grid: np.ndarray) -> np.ndarray:
 
 def _cell(knots: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return each value's cell among the knots and its place in it, (N,) and (N, 1)."""
-    cell = np.clip(np.searchsorted(knots, values, side="right") - 1, 0, len(knots) - 2)
+    # All but the outermost knots: what lies beyond belongs to the first or the last cell.
+    cell = np.searchsorted(knots[1:-1], values, side="right")
     return cell, ((values - knots[cell]) / (knots[cell + 1] - knots[cell]))[:, None]
 
 
-def fit_points(anchors_uv: np.ndarray, landmarks: Landmarks, style: MaskStyle) -> np.ndarray:
-    """Return where each anchor of a template lands on this face, worn this way.
+def fit_points(
+    uv: np.ndarray, landmarks: Landmarks, style: MaskStyle, bulge: float = 0.0
+) -> np.ndarray:
+    """Return where points of a mask land on this face, worn this way.
 
     Args:
-        anchors_uv: (K, 2) anchors on the face chart.
+        uv: (K, 2) points on the face chart.
         landmarks: one face.
-        style: ``top``, ``bottom``, ``width``, ``slip``, ``tilt_deg`` and ``flip`` are used.
+        style: ``top``, ``bottom``, ``width``, ``slip``, ``tilt_deg``, ``shape``, ``flat_fit``,
+            ``flip`` and ``seed`` are used.
+        bulge: how far the mask stands off the face, in half face widths.
 
     Returns:
         (K, 2) float64 pixels.
     """
-    u, v = anchors_uv[:, 0].astype(np.float64), anchors_uv[:, 1].astype(np.float64)
-    if style.flip:
-        u = -u
+    u, v = uv[:, 0] * (-1.0 if style.flip else 1.0), uv[:, 1].astype(np.float64)
     worn = style.top + v * (1 + style.bottom - style.top) + style.slip
-    grid = chart_grid(landmarks)
+    grid = chart_grid(landmarks, bulge)
+    middle = grid[2, 2].copy()
+    if style.shape:
+        grid = _reshaped(grid, style)
+    if style.flat_fit:
+        grid = _flattened(grid)
     points = chart_to_image(np.stack([u * style.width, worn], axis=1), grid)
-    angle = np.deg2rad(style.tilt_deg)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    middle = grid[2, 2]
-    return (points - middle) @ turn.T + middle
+    if not style.tilt_deg:
+        return points
+    angle = math.radians(style.tilt_deg)
+    cos, sin = math.cos(angle), math.sin(angle)
+    return (points - middle) @ np.array([[cos, sin], [-sin, cos]]) + middle
 
 
-def thin_plate(source_xy: np.ndarray, target_xy: np.ndarray, smoothing: float = 1e-3) -> np.ndarray:
+def _reshaped(grid: np.ndarray, style: MaskStyle) -> np.ndarray:
+    """Shake the grid, so that no two masks of one design have the same cut or sit alike."""
+    shake = style.shape * _shakes()[style.seed % SHAKES]
+    if style.flip:
+        shake = shake[:, ::-1] * [-1, 1]
+    right, down = (grid[2, 4] - grid[2, 0]) / 2, grid[4, 2] - grid[0, 2]
+    return grid + shake[..., :1] * right + shake[..., 1:] * down
+
+
+@functools.cache
+def _shakes() -> np.ndarray:
+    """Return SHAKES smooth ways to shake a grid, (SHAKES, 6, 5, 2), deviation about 1."""
+    few = np.random.default_rng(2).normal(0, 1, (SHAKES, 3, 3, 2))
+    # Neighbours move together: cloth is cut in long curves.
+    return np.stack([cv2.resize(one, (5, 6), interpolation=cv2.INTER_LINEAR) for one in few])
+
+
+def _flattened(grid: np.ndarray) -> np.ndarray:
+    """Return the grid as one homography of the chart would have it, fitted to six of its points.
+
+    That is the fit of the original MaskTheFace: jaw, cheeks and nose are not followed.
+    """
+    uv = np.stack(np.meshgrid(COLUMNS_U, ROWS_V), axis=-1)
+    six = [(0, 0), (0, 2), (0, 4), (3, 0), (4, 2), (3, 4)]
+    rows, columns = zip(*six, strict=True)
+    matrix, _ = cv2.findHomography(uv[rows, columns], grid[rows, columns])
+    if matrix is None:
+        return grid
+    flat = cv2.perspectiveTransform(uv.reshape(1, -1, 2).astype(np.float64), matrix)
+    return np.asarray(flat).reshape(6, 5, 2)
+
+
+def thin_plate(source_xy: np.ndarray, target_xy: np.ndarray, smoothing: float = 3e-3) -> np.ndarray:
     """Solve for the thin-plate spline that sends source points to target points.
 
     Source: F. L. Bookstein, "Principal warps", IEEE PAMI 11(6), 1989.
@@ -137,5 +247,5 @@ def thin_plate_map(points_xy: np.ndarray, source_xy: np.ndarray, weights: np.nda
 
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    square = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
-    return np.where(square > 0, 0.5 * square * np.log(np.maximum(square, 1e-12)), 0.0)
+    square = (a[:, :1] - b[:, 0]) ** 2 + (a[:, 1:] - b[:, 1]) ** 2
+    return 0.5 * square * np.log(square + 1e-20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Sequence
@@ -58,10 +59,22 @@ class MaskStyle:
     """How far the mask takes the light of the face, 0 to 1."""
     shadow: float = 0.35
     """Darkness of the shadow under the mask's edge, 0 to 1."""
-    softness: float = 0.3
-    """Blur of the mask, in percent of the face width."""
-    grain: float = 0.01
-    """Noise added to the fabric, standard deviation in units of full scale."""
+    softness: float = 0.1
+    """Blur of the mask beyond the photo's own, in percent of the face width."""
+    grain: float = 0.0
+    """Noise on the fabric beyond the photo's own, standard deviation in units of full scale."""
+    match: float = 1.0
+    """How far blur, noise, colour cast, contrast and greyness of the photo are taken over, 0..1."""
+    front: float = 0.0
+    """How far dark hair and glasses at the mask's upper sides stay in front of it, 0 to 1."""
+    dirt: float = 0.0
+    """Strength of stains, 0 to 1."""
+    trim: Rgb | None = None
+    """Colour of straps, valves and bindings; None keeps their own."""
+    shape: float = 0.0
+    """How far the cut differs from the template's, standard deviation in u and v."""
+    flat_fit: bool = False
+    """Fit one homography instead of following jaw, cheeks and nose: for comparison."""
     flip: bool = False
     """Mirror the art (folds, valve, pattern)."""
     seed: int = 0
@@ -81,6 +94,9 @@ class MaskStyle:
             "weave",
             "light",
             "shadow",
+            "match",
+            "front",
+            "dirt",
         ):
             value = getattr(self, name)
             if not 0 <= value <= 1:
@@ -88,9 +104,10 @@ class MaskStyle:
         for name in ("width", "pattern_scale"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
-        if self.softness < 0 or self.grain < 0:
-            raise ValueError(f"softness and grain must be >= 0, got {self.softness}, {self.grain}")
-        for color in (self.color, *self.pattern_colors):
+        for name in ("softness", "grain", "shape"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        for color in (self.color, self.trim, *self.pattern_colors):
             if color is not None and (
                 len(color) != 3 or not all(0 <= part <= 255 for part in color)
             ):
@@ -108,8 +125,9 @@ class MaskStyle:
     def from_json(cls, text: str) -> MaskStyle:
         """Return the style that ``to_json`` wrote."""
         fields = json.loads(text)
-        if fields["color"] is not None:
-            fields["color"] = tuple(fields["color"])
+        for name in ("color", "trim"):
+            if fields[name] is not None:
+                fields[name] = tuple(fields[name])
         fields["pattern_colors"] = tuple(tuple(color) for color in fields["pattern_colors"])
         return cls(**fields)
 
@@ -127,29 +145,37 @@ def parse_color(text: str) -> Rgb:
 
 
 # Shares of what people wear. Cloth and surgical follow the 49 % and 42 % among the real masks of
-# MFR2
-# (the data set published with the original MaskTheFace); the rarer types get wider tails than life.
-TYPE_SHARES = {"surgical": 0.38, "cloth": 0.40, "KN95": 0.10, "N95": 0.08, "gas": 0.04}
+# MFR2 (the data set published with the original MaskTheFace); the rarer types get wider tails than
+# life.
+TYPE_SHARES = {"surgical": 0.38, "cloth": 0.42, "KN95": 0.09, "N95": 0.08, "gas": 0.03}
+RARE_TEMPLATES = {"gas_full": 0.3, "cloth_scarf": 0.5, "cloth_tube": 0.7, "cloth_sport": 0.6}
+"""Weights of templates within their type; 1 for the others."""
 
-# Everyday colours by type, (share, colour); what is left is drawn from all colours.
+# Everyday colours by type, (share, colour); what is left is drawn from all colours, warm ones
+# above all: a mask of about the colour of skin is the one that is easily missed.
 COMMON_COLORS: dict[str, tuple[tuple[float, Rgb], ...]] = {
     "surgical": (
-        (0.46, (150, 195, 220)),
+        (0.30, (156, 198, 222)),
         (0.20, (232, 236, 238)),
-        (0.10, (130, 200, 185)),
-        (0.14, (32, 32, 36)),
+        (0.09, (130, 200, 185)),
+        (0.10, (32, 32, 36)),
+        (0.06, (236, 190, 198)),
+        (0.08, (238, 214, 150)),
     ),
     "cloth": (
-        (0.42, (28, 28, 32)),
-        (0.12, (88, 90, 96)),
-        (0.12, (228, 226, 222)),
-        (0.08, (36, 50, 92)),
+        (0.34, (28, 28, 32)),
+        (0.11, (88, 90, 96)),
+        (0.10, (228, 226, 222)),
+        (0.05, (36, 50, 92)),
+        (0.05, (160, 28, 44)),
     ),
-    "KN95": ((0.62, (238, 238, 236)), (0.22, (34, 34, 36))),
-    "N95": ((0.60, (236, 234, 228)), (0.12, (120, 160, 190)), (0.12, (150, 152, 155))),
+    "KN95": ((0.58, (238, 238, 236)), (0.20, (34, 34, 36))),
+    "N95": ((0.55, (236, 234, 228)), (0.12, (120, 160, 190)), (0.12, (150, 152, 155))),
     "gas": ((0.50, (48, 50, 54)), (0.20, (120, 122, 125))),
 }
-PATTERN_SHARES = {"surgical": 0.08, "cloth": 0.34, "KN95": 0.05, "N95": 0.03, "gas": 0.0}
+SKIN_COLORS: tuple[Rgb, ...] = ((238, 202, 178), (216, 168, 140), (180, 126, 98), (120, 78, 58))
+"""Beige and brown cloth; skin comes in about the same colours."""
+PATTERN_SHARES = {"surgical": 0.10, "cloth": 0.38, "KN95": 0.06, "N95": 0.04, "gas": 0.0}
 
 
 def sample_style(
@@ -167,59 +193,102 @@ def sample_style(
     Returns:
         A style that overlay_mask turns into pixels without further chance.
     """
-    template = _sample_template(rng, templates)
+    # Two calls for all numbers: a call costs more than the numbers.
+    share = _Draws(rng.random(48).tolist())
+    normal = _Draws(rng.standard_normal(8).tolist())
+    template = _sample_template(share, tuple(templates))
     kind = TEMPLATES[template].kind
-    patterned = bool(patterns) and rng.random() < PATTERN_SHARES[kind]
+    patterned = bool(patterns) and share() < PATTERN_SHARES[kind]
     return MaskStyle(
         template=template,
-        color=_sample_color(rng, kind, free=0.8 if patterned else 0.0),
-        pattern=str(rng.choice(list(patterns))) if patterned else None,
-        pattern_colors=(_any_color(rng), _any_color(rng)),
-        pattern_scale=float(np.exp(rng.uniform(np.log(0.12), np.log(0.7)))),
-        pattern_weight=float(rng.uniform(0.6, 1.0)),
-        top=float(rng.normal(0.0, 0.06)),
-        bottom=float(rng.uniform(-0.03, 0.14)),
-        width=float(rng.uniform(0.9, 1.06)),
-        tilt_deg=float(rng.normal(0.0, 2.0)),
-        opacity=float(rng.choice([1.0, rng.uniform(0.9, 1.0)])),
-        wrinkles=float(rng.uniform(0.1, 1.0)),
-        weave=float(rng.uniform(0.0, 0.7)),
-        light=float(rng.uniform(0.35, 1.0)),
-        shadow=float(rng.uniform(0.0, 0.6)),
-        softness=float(rng.uniform(0.1, 1.3)),
-        grain=float(rng.uniform(0.0, 0.016)),
-        flip=bool(rng.random() < 0.5),
-        seed=int(rng.integers(2**31)),
+        color=_sample_color(share, normal, kind, free=0.8 if patterned else 0.0),
+        pattern=patterns[int(share() * len(patterns))] if patterned else None,
+        pattern_colors=(_any_color(share), _any_color(share)),
+        pattern_scale=0.12 * 7.5 ** share(),
+        pattern_weight=0.6 + 0.4 * share(),
+        top=0.02 + 0.07 * normal(),
+        bottom=-0.06 + 0.16 * share(),
+        width=0.88 + 0.2 * share(),
+        tilt_deg=2.5 * normal(),
+        opacity=0.9 + 0.2 * min(share(), 0.5),
+        wrinkles=share() ** 0.7,
+        weave=0.7 * share(),
+        light=0.5 + 0.5 * share(),
+        shadow=0.7 * share(),
+        softness=0.9 * share() ** 2,
+        grain=0.008 * share(),
+        match=0.7 + 0.3 * share(),
+        front=max(0.0, 2 * share() - 1),
+        dirt=max(0.0, 5 * share() - 4),
+        trim=_any_color(share) if share() < 0.3 else None,
+        shape=0.05 * share(),
+        flip=share() < 0.5,
+        seed=int(share() * 2**31),
     )
 
 
-def _sample_template(rng: np.random.Generator, templates: Sequence[str]) -> str:
-    kinds = [kind for kind in TYPE_SHARES if any(name in templates for name in TYPES[kind])]
-    if not kinds:
+class _Draws:
+    """Numbers drawn beforehand, handed out one by one."""
+
+    def __init__(self, numbers: list[float]) -> None:
+        self.next = iter(numbers).__next__
+
+    def __call__(self) -> float:
+        return self.next()
+
+
+@functools.lru_cache(maxsize=64)
+def _template_shares(templates: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    """Return (name, cumulative share): types keep their shares, rare templates are rarer."""
+    groups = {
+        kind: [name for name in TYPES[kind] if name in templates]
+        for kind in TYPE_SHARES
+        if any(name in templates for name in TYPES[kind])
+    }
+    if not groups:
         raise ValueError(f"no drawable template among {list(templates)}; have {list(TEMPLATES)}")
-    shares = np.array([TYPE_SHARES[kind] for kind in kinds])
-    kind = str(rng.choice(kinds, p=shares / shares.sum()))
-    return str(rng.choice([name for name in TYPES[kind] if name in templates]))
+    whole = sum(TYPE_SHARES[kind] for kind in groups)
+    so_far, shares = 0.0, []
+    for kind, names in groups.items():
+        weights = [RARE_TEMPLATES.get(name, 1.0) for name in names]
+        for name, weight in zip(names, weights, strict=True):
+            so_far += TYPE_SHARES[kind] / whole * weight / sum(weights)
+            shares.append((name, so_far))
+    return tuple(shares)
 
 
-def _sample_color(rng: np.random.Generator, kind: str, free: float) -> Rgb:
+def _sample_template(share: _Draws, templates: tuple[str, ...]) -> str:
+    shares = _template_shares(templates)
+    draw = share()
+    return next((name for name, up_to in shares if draw < up_to), shares[-1][0])
+
+
+def _sample_color(share: _Draws, normal: _Draws, kind: str, free: float) -> Rgb:
     """Draw an everyday colour of the type, a little off, or (chance ``free`` or more) any."""
-    draw = rng.random()
-    if rng.random() >= free:
-        for share, color in COMMON_COLORS[kind]:
-            draw -= share
+    draw = share()
+    if share() >= free:
+        for part, color in COMMON_COLORS[kind]:
+            draw -= part
             if draw < 0:
-                off = rng.normal(0, 9) + rng.normal(0, 5, 3)
-                red, green, blue = np.clip(np.array(color) + off, 0, 255).astype(int)
-                return int(red), int(green), int(blue)
-    return _any_color(rng)
+                all_off = 10 * normal()
+                red, green, blue = (_byte(part + all_off + 7 * normal()) for part in color)
+                return red, green, blue
+    return _any_color(share)
 
 
-def _any_color(rng: np.random.Generator) -> Rgb:
-    """Draw from all colours, greys and muted ones more often than pure ones."""
-    value = rng.uniform(20, 250)
-    saturation = rng.beta(1.2, 1.6)
-    hue = (np.arange(3) / 3 + rng.random()) % 1
-    wheel = np.clip(np.abs(hue * 6 - 3) - 1, 0, 1)
-    red, green, blue = (value * (1 - saturation * (1 - wheel))).astype(int)
-    return int(red), int(green), int(blue)
+def _any_color(share: _Draws) -> Rgb:
+    """Draw from all colours, greys and muted ones more often than pure ones, warm hues most."""
+    draw, value, strong, turn = share(), share(), share(), share()
+    if draw < 0.2:
+        base = SKIN_COLORS[int(turn * len(SKIN_COLORS))]
+        red, green, blue = (_byte(part * (0.8 + 0.3 * value)) for part in base)
+        return red, _byte(green * (0.94 + 0.1 * strong)), blue
+    hue = 0.16 * turn - 0.05 if draw < 0.5 else turn
+    bright, saturation = 20 + 230 * value, strong**1.3
+    wheel = (min(max(abs((hue + third) % 1 * 6 - 3) - 1, 0.0), 1.0) for third in (0, 1 / 3, 2 / 3))
+    red, green, blue = (_byte(bright * (1 - saturation * (1 - part))) for part in wheel)
+    return red, green, blue
+
+
+def _byte(value: float) -> int:
+    return int(min(max(value, 0.0), 255.0))
