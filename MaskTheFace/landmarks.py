@@ -6,15 +6,21 @@ the iBUG 300-W mark-up that dlib uses (0-16 jaw, 17-26 brows, 27-35 nose, 36-47 
 
 from __future__ import annotations
 
+import csv
 import functools
 import importlib.util
+import io
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
+
+from MaskTheFace.points import CANONICAL as CANONICAL
+from MaskTheFace.points import MIRROR as MIRROR
 
 How = Literal["given", "detected", "aligned", "canonical", "model"]
 """given by the user; detected by dlib; fitted by dlib to a crop known to be one face; the mean
@@ -23,6 +29,9 @@ layout; drawn together with the face."""
 PREDICTOR_ENV = "MASKTHEFACE_PREDICTOR"
 DETECT_AT_PX = 640
 """Larger photos are shrunk to this longer side for finding faces, of 80 px and more."""
+SMALL_PX, FIRST_LOOK_PX = 320, 215
+"""Photos of this longer side and less, mostly crops of one face, get a cheap first look: bare, with
+the shorter side at most this long."""
 ALIGNED_BOX = (0.065, 0.055, 0.955, 0.95)
 """Where dlib's face box lies in a tight aligned crop (x0, y0, x1, y1 as shares of the side)."""
 TIGHT_THRESHOLD, TIGHT_IOU = -0.7, 0.6
@@ -79,93 +88,6 @@ class Landmarks:
         xy = self.xy[MIRROR].copy()
         xy[:, 0] = width_px - 1 - xy[:, 0]
         return Landmarks(xy, self.how)
-
-
-# Point i of a face is point MIRROR[i] of its mirror image.
-MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)
-
-
-# The mean of 68 points over tight aligned crops, in thousandths of the side.
-CANONICAL = (
-    np.array(
-        [
-            (72, 309),
-            (75, 421),
-            (87, 534),
-            (106, 645),
-            (145, 750),
-            (210, 841),
-            (293, 915),
-            (389, 971),
-            (500, 985),
-            (611, 971),
-            (707, 915),
-            (790, 841),
-            (855, 750),
-            (894, 645),
-            (913, 534),
-            (925, 421),
-            (928, 309),
-            (146, 218),
-            (200, 169),
-            (276, 155),
-            (354, 166),
-            (428, 196),
-            (572, 196),
-            (646, 166),
-            (724, 155),
-            (800, 169),
-            (854, 218),
-            (500, 287),
-            (500, 361),
-            (500, 434),
-            (500, 510),
-            (411, 559),
-            (454, 574),
-            (500, 587),
-            (546, 574),
-            (589, 559),
-            (232, 299),
-            (279, 271),
-            (336, 272),
-            (386, 309),
-            (332, 319),
-            (276, 318),
-            (614, 309),
-            (664, 272),
-            (721, 271),
-            (768, 299),
-            (724, 318),
-            (668, 319),
-            (324, 693),
-            (389, 668),
-            (453, 655),
-            (500, 666),
-            (547, 655),
-            (611, 668),
-            (676, 693),
-            (614, 755),
-            (551, 782),
-            (500, 787),
-            (449, 782),
-            (386, 755),
-            (350, 697),
-            (452, 693),
-            (500, 698),
-            (548, 693),
-            (650, 697),
-            (548, 726),
-            (500, 732),
-            (452, 726),
-        ],
-        np.float32,
-    )
-    / 1000
-)
 
 
 def predictor_path() -> Path | None:
@@ -230,6 +152,46 @@ def find_landmarks(image: np.ndarray, look_again: bool = True) -> list[Landmarks
     Raises:
         LandmarkError: dlib or its 68-point model is not installed.
     """
+    return fit_landmarks(image, find_boxes(image, look_again))
+
+
+def find_boxes(image: np.ndarray, look_again: bool = True) -> list[np.ndarray]:
+    """Find the boxes of a photo's faces: the first half of ``find_landmarks``.
+
+    Detector and 68-point model each want the processor's cache for themselves: over many photos it
+    is faster to find all boxes first.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        look_again: as for ``find_landmarks``.
+
+    Returns:
+        (4,) float64 boxes x0, y0, x1, y1, pixels, surest first; they may reach beyond the photo.
+
+    Raises:
+        LandmarkError: dlib or its 68-point model is not installed.
+    """
+    _need_predictor()
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return _first_look(grey) or _detect_boxes(grey) or (_tight_box(grey) if look_again else [])
+
+
+def fit_landmarks(image: np.ndarray, boxes: Sequence[np.ndarray]) -> list[Landmarks]:
+    """Fit 68 points to each box of ``find_boxes``; largest face first.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (4,) each, x0, y0, x1, y1, pixels.
+
+    Raises:
+        LandmarkError: dlib or its 68-point model is not installed.
+    """
+    predictor = _need_predictor()
+    faces = [_fit(predictor, image, box, "detected") for box in boxes]
+    return sorted(faces, key=lambda face: -face.width_px)
+
+
+def _need_predictor() -> Any:
     predictor = _predictor()
     if predictor is None:
         _detector()
@@ -237,18 +199,14 @@ def find_landmarks(image: np.ndarray, look_again: bool = True) -> list[Landmarks
             "dlib's 68-point model is missing; pip install face_recognition_models, "
             f"or set {PREDICTOR_ENV}, or say --aligned yes"
         )
-    boxes = _detect_boxes(image)
-    if not boxes and look_again:
-        boxes = _tight_box(image)
-    faces = [_fit(predictor, image, box, "detected") for box in boxes]
-    return sorted(faces, key=lambda face: -face.width_px)
+    return predictor
 
 
-def _tight_box(image: np.ndarray) -> list[np.ndarray]:
+def _tight_box(grey: np.ndarray) -> list[np.ndarray]:
     """Look again, less strictly, for one face that fills the picture as in a tight aligned crop."""
-    height, width = image.shape[:2]
+    height, width = grey.shape
     expected = np.array(ALIGNED_BOX) * [width, height, width, height]
-    near = [box for box in _detect_boxes(image, TIGHT_THRESHOLD) if _iou(box, expected) > TIGHT_IOU]
+    near = [box for box in _detect_boxes(grey, TIGHT_THRESHOLD) if _iou(box, expected) > TIGHT_IOU]
     return near[:1]
 
 
@@ -257,22 +215,49 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
     return float(shared / ((a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared))
 
 
-def _detect_boxes(image: np.ndarray, threshold: float = 0.0) -> list[np.ndarray]:
+def _first_look(grey: np.ndarray) -> list[np.ndarray]:
+    """Find the faces of a small photo at a third of the cost: no frame, not enlarged beyond need.
+
+    Measured on 300 photos of LFW (250 px) and of UTKFace (200 px): found in 299 and 295, at most
+    3 ms; the careful look takes 8 ms.
+    """
+    if max(grey.shape) > SMALL_PX:
+        return []
+    scale = min(_careful_scale(grey), FIRST_LOOK_PX / min(grey.shape))
+    return _run_detector(_scaled(grey, scale), scale)
+
+
+def _detect_boxes(grey: np.ndarray, threshold: float = 0.0) -> list[np.ndarray]:
     """Find face boxes (x0, y0, x1, y1), surest first.
 
     A frame of replicated border lets faces be found that fill the picture.
     """
-    height, width = image.shape[:2]
-    scale = min(1.0, DETECT_AT_PX / max(height, width))
-    # HOG's smallest face is 80 px: small photos are enlarged to show one that fills half.
-    scale = max(scale, min(2.0, 200 / min(height, width)))
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    shrink = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=shrink)
+    scale = _careful_scale(grey)
+    grey = _scaled(grey, scale)
     pad = int(0.2 * min(grey.shape))
     framed = cv2.copyMakeBorder(grey, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    return _run_detector(framed, scale, pad, threshold)
+
+
+def _careful_scale(grey: np.ndarray) -> float:
+    """Return the size to look at: HOG's smallest face is 80 px, half the side of a small photo."""
+    scale = min(1.0, DETECT_AT_PX / max(grey.shape))
+    return max(scale, min(2.0, 200 / min(grey.shape)))
+
+
+def _scaled(grey: np.ndarray, scale: float) -> np.ndarray:
+    if scale == 1:
+        return grey
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return cv2.resize(grey, None, fx=scale, fy=scale, interpolation=how)
+
+
+def _run_detector(
+    grey: np.ndarray, scale: float, pad: int = 0, threshold: float = 0.0
+) -> list[np.ndarray]:
+    """Run dlib on a scaled and padded picture; boxes in pixels of the original."""
     boxes = []
-    for found in _detector().run(framed, 0, threshold)[0]:
+    for found in _detector().run(grey, 0, threshold)[0]:
         corners = np.array([found.left(), found.top(), found.right(), found.bottom()], float)
         boxes.append((corners - pad) / scale)
     return boxes
@@ -327,15 +312,14 @@ def read_landmarks(path: Path | str) -> dict[str, list[Landmarks]]:
         LandmarkError: no such file; a row with other than 137 values, or a value that is no
             number.
     """
-    import csv
-
     faces: dict[str, list[Landmarks]] = {}
     try:
         # Spreadsheets begin UTF-8 files with a byte order mark.
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise LandmarkError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from None
-    for line, row in enumerate(csv.reader(text.splitlines()), start=1):
+    reader = csv.reader(io.StringIO(text, newline=""))
+    for row in reader:
         if not row or row[0] == "file":
             continue
         try:
@@ -343,6 +327,6 @@ def read_landmarks(path: Path | str) -> dict[str, list[Landmarks]]:
             faces.setdefault(Path(row[0]).as_posix(), []).append(Landmarks(xy, "given"))
         except ValueError as error:
             raise LandmarkError(
-                f"{path}, line {line}: want file,x0,y0,...,x67,y67 ({error})"
+                f"{path}, line {reader.line_num}: want file,x0,y0,...,x67,y67 ({error})"
             ) from None
     return faces
