@@ -3,159 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
-import hashlib
-import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import cv2
 import numpy as np
 
+from MaskTheFace.annotations import landmarks_csv, pictures, write_coco, write_yolo
+from MaskTheFace.batch import PhotoJob, mask_photos
+from MaskTheFace.config import GenerateConfig, parse_code
 from MaskTheFace.images import (
-    encode_image,
+    fit_square,
     list_images,
+    montage,
     read_image,
     relative_name,
     write_bytes,
+    write_image,
 )
-from MaskTheFace.jobs import run_jobs
-from MaskTheFace.landmarks import (
-    LandmarkError,
-    Landmarks,
-    aligned_landmarks,
-    find_landmarks,
-    read_landmarks,
-)
-from MaskTheFace.manifest import Journal, ManifestRow, format_box, write_manifest
-from MaskTheFace.overlay import Masked, overlay_mask
-from MaskTheFace.patterns import PATTERNS
-from MaskTheFace.style import MaskStyle, parse_color, sample_style
-from MaskTheFace.templates import SPECIAL, TEMPLATES, TYPES
+from MaskTheFace.jobs import run_journalled
+from MaskTheFace.landmarks import LandmarkError, read_landmarks
+from MaskTheFace.manifest import Journal, ManifestRow, finished, write_manifest
 
-Kind = Literal["surgical", "N95", "KN95", "cloth", "gas", "empty", "inpaint", "random", "all"]
+SHEET_PAIRS, SHEET_COLUMNS, SHEET_PX = 24, 4, 192
+"""A contact sheet: this many pairs at most, so many in a row, each picture so large."""
 
 
 class GenerateError(ValueError):
     """Nothing can be generated; the message says what to do."""
 
 
-@dataclass(frozen=True)
-class GenerateConfig:
-    """Draw masks on photos of bare faces."""
-
-    path: Path
-    """A photo, or a folder of photos (searched through and through)."""
-    output: Path | None = None
-    """Folder to write; by default <path>_masked beside the input."""
-    mask_type: Kind = "surgical"
-    """Which mask; random: another one for each face; all: one picture of each type."""
-    color: str | None = None
-    """Colour of the fabric, #rrggbb, or random for what people wear. Off unless given."""
-    color_weight: float = 0.5
-    """How far the colour replaces the mask's own, 0 to 1."""
-    pattern: str | None = None
-    """A picture file to print on the fabric, or the name of a built-in pattern."""
-    pattern_weight: float = 0.5
-    """How solid the print is, 0 to 1."""
-    code: str | None = None
-    """Comma list of masks, one drawn for each photo: type, type-#rrggbb or type-patternfile."""
-    aligned: Literal["auto", "yes", "no"] = "auto"
-    """yes: photos are tight crops of one face, nothing is detected; no: faces are found; auto:
-    found, and looked for again, less strictly, where one would fill a tight crop."""
-    landmarks: Path | None = None
-    """CSV of your own points, one face a row: file,x0,y0,...,x67,y67; nothing is detected."""
-    write_original_image: bool = False
-    """Also write the bare photo, by the same encoder, into original/."""
-    seed: int = 0
-    """Seed of every choice."""
-    quality: int = 95
-    """JPEG quality, 1 to 100."""
-    workers: int = 0
-    """Processes; 0: one for each core. Never changes a result."""
-    verbose: bool = False
-    """Print a line for each photo."""
-
-    def __post_init__(self) -> None:
-        for name in ("color_weight", "pattern_weight"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
-        if not 1 <= self.quality <= 100:
-            raise ValueError(f"quality must be between 1 and 100, got {self.quality}")
-        if self.color not in (None, "random"):
-            parse_color(str(self.color))
-        if self.pattern is not None:
-            _check_pattern(self.pattern)
-        for code in self.codes:
-            parse_code(code)
-
-    @property
-    def codes(self) -> list[str]:
-        """The parts of ``code``."""
-        return [part.strip() for part in (self.code or "").split(",") if part.strip()]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One mask asked for: a type, and what to dye or print it with."""
-
-    kind: str
-    color: str | None = None
-    pattern: str | None = None
-
-
-@dataclass(frozen=True)
-class PhotoJob:
-    """One photo with all a worker needs; ``stem`` names its output, without mask and suffix."""
-
-    path: Path
-    source: str
-    stem: str
-    output: Path
-    config: GenerateConfig
-    faces: tuple[Landmarks, ...] | None = None
-
-
-def parse_code(code: str) -> Wanted:
-    """Read ``type``, ``type-#rrggbb`` or ``type-patternfile``.
-
-    Raises:
-        ValueError: an unknown type, a bad colour, or a pattern that is not there.
-    """
-    kind, _, extra = code.partition("-")
-    if kind not in (*TYPES, *SPECIAL, "random"):
-        known = ", ".join([*TYPES, *SPECIAL, "random"])
-        raise ValueError(f"--code {code!r}: unknown mask type {kind!r}; have {known}")
-    if not extra:
-        return Wanted(kind)
-    if extra.startswith("#"):
-        parse_color(extra)
-        return Wanted(kind, color=extra)
-    _check_pattern(extra)
-    return Wanted(kind, pattern=extra)
-
-
-def _check_pattern(pattern: str) -> None:
-    if pattern not in PATTERNS and pattern != "random" and not Path(pattern).is_file():
-        known = ", ".join([*PATTERNS, "random"])
-        raise ValueError(f"pattern {pattern!r} is neither a file nor one of {known}")
-
-
-def output_folder(config: GenerateConfig) -> Path:
-    """Return where the results go."""
-    if config.output is not None:
-        return config.output
-    # "." and ".." have no name of their own.
-    path = config.path.resolve() if config.path.name in ("", "..") else config.path
-    base = path if path.is_dir() else path.with_suffix("")
-    return base.with_name(f"{base.name}_masked")
-
-
 def generate(config: GenerateConfig) -> list[ManifestRow]:
-    """Mask every photo of a folder (or one photo), and write ``manifest.csv`` beside the results.
+    """Mask every photo of a folder (or one photo), and write the manifest beside the results.
 
     Interrupted, the same command goes on where it stopped.
 
@@ -163,67 +43,46 @@ def generate(config: GenerateConfig) -> list[ManifestRow]:
         config: what to do.
 
     Returns:
-        The manifest: at least one row for every photo.
+        The manifest: at least one row for every photo, paths relative to the output folder.
 
     Raises:
         GenerateError: no such path, an empty folder, a full disk.
         LandmarkError: dlib is needed and missing, or the landmark file is bad.
     """
-    output = output_folder(config)
-    jobs = list(_jobs(config, output))
-    if not jobs:
-        raise GenerateError(f"{config.path}: no images in this folder; check the path")
+    if config.dry_run:
+        raise GenerateError("a dry run writes nothing; ask plan() what would be done")
+    jobs = find_jobs(config)
     try:
-        journal = Journal(output / f".journal-{_digest(config)}.csv")
-        rows = _run(jobs, config, journal)
-        write_manifest(output / "manifest.csv", rows)
+        journal = Journal(_journal_path(config))
+        tell = _print_rows if config.verbose else None
+        rows = run_journalled(mask_photos, jobs, journal, config.workers, "photos", tell)
+        _write_by_products(config, jobs, rows)
+        write_manifest(config.manifest_path, _rebased(rows, config))
         journal.remove()
     except OSError as error:
         raise GenerateError(
-            f"{output}: cannot be written ({error.strerror or error}); mend that, then run again"
+            f"{config.output_folder}: cannot be written ({error.strerror or error}); "
+            "mend that, then run again"
         ) from None
     return rows
 
 
-def _run(jobs: Sequence[PhotoJob], config: GenerateConfig, journal: Journal) -> list[ManifestRow]:
-    """Do what an earlier, interrupted run has not; return all rows in the order of the jobs."""
-    done = journal.done
-    todo = [job for job in jobs if job.source not in done]
-    try:
-        for job, rows in _shown(run_jobs(mask_photo, todo, config.workers), len(todo), config):
-            journal.add(rows)
-            done[job.source] = rows
-    finally:
-        journal.close()
-    return [row for job in jobs for row in done[job.source]]
+def find_jobs(config: GenerateConfig) -> list[PhotoJob]:
+    """List the photos to mask, sorted, each with a name of its own for its output.
 
-
-def _digest(config: GenerateConfig) -> str:
-    """Name the settings that decide the result: only a journal of the same ones may go on."""
-    values = dataclasses.asdict(dataclasses.replace(config, workers=0, verbose=False))
-    text = json.dumps({name: str(value) for name, value in values.items()}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _shown(
-    results: Iterator[tuple[PhotoJob, list[ManifestRow]]], total: int, config: GenerateConfig
-) -> Iterator[tuple[PhotoJob, list[ManifestRow]]]:
-    from tqdm.auto import tqdm
-
-    for job, rows in tqdm(results, total=total, desc="photos", disable=None):
-        if config.verbose:
-            print(f"{job.source}: {', '.join(row.path or row.reason for row in rows)}")
-        yield job, rows
-
-
-def _jobs(config: GenerateConfig, output: Path) -> Iterator[PhotoJob]:
+    Raises:
+        GenerateError: no such path, or no photo there.
+        LandmarkError: the landmark file is bad.
+    """
     if not config.path.exists():
         raise GenerateError(f"{config.path}: no such file or folder; check the path")
     folder = config.path if config.path.is_dir() else config.path.parent
     paths = list_images(folder) if config.path.is_dir() else [config.path]
-    paths = [path for path in paths if output.resolve() not in path.resolve().parents]
+    paths = _outside(paths, config.output_folder)[: config.limit]
+    if not paths:
+        raise GenerateError(f"{config.path}: no images in this folder; check the path")
     given = read_landmarks(config.landmarks) if config.landmarks else None
-    stems: set[str] = set()
+    jobs, stems = [], set[str]()
     for path in paths:
         source = relative_name(path, folder)
         stem = source.removesuffix(path.suffix)
@@ -234,146 +93,124 @@ def _jobs(config: GenerateConfig, output: Path) -> Iterator[PhotoJob]:
             stem += "_"
         stems.add(stem)
         faces = None if given is None else tuple(given.get(source, ()))
-        yield PhotoJob(path, source, stem, output, config, faces)
+        jobs.append(PhotoJob(path, source, stem, config, faces))
+    return jobs
 
 
-def mask_photo(job: PhotoJob) -> list[ManifestRow]:
-    """Mask every face of one photo; a row for each, or one that says why there is none."""
-    try:
-        image = read_image(job.path)
-        faces = _faces_of(image, job)
-    except LandmarkError:
-        raise  # dlib is missing: no photo could be done
-    except (ValueError, cv2.error) as error:
-        return [_row(job, status="failed", reason=str(error).replace(f"{job.path}: ", ""))]
-    if not faces:
-        reason = "no face found; for tight aligned crops say --aligned yes, or give --landmarks"
-        if job.faces is not None:
-            reason = "the landmark file has no row for this photo; add one"
-        return [_row(job, status="skipped", reason=reason)]
-    rng = np.random.default_rng(_photo_seed(job))
-    rows: list[ManifestRow] = []
-    try:
-        if job.config.write_original_image:
-            rows.append(_write(job, image, f"original/{job.stem}", label="no_mask"))
-        for wanted in _wanted(job.config, rng):
-            rows.extend(_mask_faces(job, image, faces, wanted, rng))
-    except (ValueError, cv2.error) as error:
-        return [_row(job, status="failed", reason=str(error))]
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        return [_row(job, status="failed", reason="the file name is too long; shorten it")]
-    return rows
+def _outside(paths: Sequence[Path], output: Path) -> list[Path]:
+    """Leave out the results of earlier runs, where the output lies among the photos."""
+    output = output.resolve()
+    here = {path.parent for path in paths}
+    inside = {folder for folder in here if output in (real := folder.resolve(), *real.parents)}
+    return [path for path in paths if path.parent not in inside]
 
 
-def _photo_seed(job: PhotoJob) -> list[int]:
-    digest = hashlib.sha256(job.source.encode()).digest()
-    return [job.config.seed, int.from_bytes(digest[:8], "big")]
+def _journal_path(config: GenerateConfig) -> Path:
+    return config.output_folder / f".journal-{config.digest()}.csv"
 
 
-def _faces_of(image: np.ndarray, job: PhotoJob) -> list[Landmarks]:
-    if job.faces is not None:
-        return list(job.faces)
-    if job.config.aligned == "yes":
-        return [aligned_landmarks(image)]
-    return find_landmarks(image, look_again=job.config.aligned == "auto")
+def _print_rows(job: PhotoJob, rows: Sequence[ManifestRow]) -> None:
+    shown = dict.fromkeys(row.path or row.reason for row in rows)
+    print(f"{job.source}: {', '.join(shown)}")
 
 
-def _wanted(config: GenerateConfig, rng: np.random.Generator) -> list[Wanted]:
-    if config.codes:
-        return [parse_code(str(rng.choice(config.codes)))]
-    kinds = list(TYPES) if config.mask_type == "all" else [config.mask_type]
-    return [Wanted(kind, config.color, config.pattern) for kind in kinds]
+def _rebased(rows: Sequence[ManifestRow], config: GenerateConfig) -> Iterator[ManifestRow]:
+    """Make paths relative to the folder that holds the manifest."""
+    home, output = config.manifest_path.parent.resolve(), config.output_folder.resolve()
+    for row in rows:
+        if row.path and home != output:
+            path = Path(os.path.relpath(output / row.path, home)).as_posix()
+            row = dataclasses.replace(row, path=path)
+        yield row
 
 
-def _mask_faces(
-    job: PhotoJob,
-    image: np.ndarray,
-    faces: list[Landmarks],
-    wanted: Wanted,
-    rng: np.random.Generator,
-) -> list[ManifestRow]:
-    """Mask all faces of a photo in one picture; a row for each face."""
-    rows, out = [], image
-    name = f"{job.stem}_{wanted.kind}"
-    tile = None
-    if wanted.pattern and wanted.pattern not in (*PATTERNS, "random"):
-        tile = read_image(wanted.pattern)
-    for face in faces:
-        style = _style(wanted, job.config, rng)
-        masked = overlay_mask(out, face, style, tile=tile)
-        if not masked.changed.any():
-            raise GenerateError("the landmarks lie outside the photo; give them in its own pixels")
-        out = masked.image
-        rows.append(_mask_row(job, face, style, masked, wanted))
-    written = _write(job, out, name)
-    return [dataclasses.replace(row, path=written.path) for row in rows]
+def _write_by_products(
+    config: GenerateConfig, jobs: Sequence[PhotoJob], rows: Sequence[ManifestRow]
+) -> None:
+    """Write what is gathered from all photos: from rows alone, whoever drew them and when."""
+    output = config.output_folder
+    if config.write_landmarks:
+        write_bytes(output / "landmarks.csv", landmarks_csv(rows).encode())
+    if config.annotations:
+        found = pictures(rows)
+        if "yolo" in config.annotations:
+            write_yolo(output, found)
+        if "coco" in config.annotations:
+            write_coco(output / "annotations.json", found)
+    if config.contact_sheet is not None:
+        sheet = contact_sheet(jobs, rows, output)
+        if sheet is not None:
+            write_image(config.contact_sheet, sheet)
 
 
-def _style(wanted: Wanted, config: GenerateConfig, rng: np.random.Generator) -> MaskStyle:
-    """Draw how the mask sits; colour and pattern only as asked for."""
-    if wanted.kind in SPECIAL:
-        return MaskStyle(template=wanted.kind, shadow=0.0, wrinkles=0.0, light=0.0, grain=0.0)
-    templates = TEMPLATES if wanted.kind == "random" else TYPES[wanted.kind]
-    drawn = sample_style(rng, tuple(templates), ())
-    changes: dict[str, object] = {"color": None, "pattern": None}
-    if wanted.color == "random":
-        changes = {"color": drawn.color, "pattern": None}
-    elif wanted.color is not None:
-        changes |= {"color": parse_color(wanted.color), "color_weight": config.color_weight}
-    if wanted.pattern is not None:
-        name = str(rng.choice(list(PATTERNS))) if wanted.pattern == "random" else wanted.pattern
-        changes |= {
-            "pattern": name if name in PATTERNS else None,
-            "pattern_weight": config.pattern_weight,
-        }
-    return dataclasses.replace(drawn, **changes)  # type: ignore[arg-type]
+def contact_sheet(
+    jobs: Sequence[PhotoJob], rows: Sequence[ManifestRow], output: Path
+) -> np.ndarray | None:
+    """Lay pictures from all over the run out beside their bare photos.
+
+    Args:
+        jobs: where the bare photos are.
+        rows: the manifest.
+        output: where the pictures are.
+
+    Returns:
+        (H, W, 3) uint8 RGB, pairs of squares; None where nothing was masked.
+    """
+    paths = {job.source: job.path for job in jobs}
+    masked = list({row.path: row.source for row in rows if row.template}.items())
+    count = min(SHEET_PAIRS, len(masked))
+    pairs = []
+    for place in range(count):
+        path, source = masked[place * len(masked) // count]
+        both = [read_image(paths[source]), read_image(output / path)]
+        pairs.append(montage([fit_square(image, SHEET_PX) for image in both], 2))
+    return montage(pairs, min(SHEET_COLUMNS, count), pad_px=6) if pairs else None
 
 
-def _write(job: PhotoJob, image: np.ndarray, name: str, **facts: str) -> ManifestRow:
-    suffix = ".png" if job.path.suffix.lower() == ".png" else ".jpg"
-    path = f"{name}{suffix}"
-    write_bytes(job.output / path, encode_image(suffix, image, job.config.quality))
-    return _row(job, path=path, **facts)
+def plan(config: GenerateConfig) -> str:
+    """Say what ``generate`` would do, and write nothing.
+
+    Raises:
+        GenerateError: as ``generate``, before it writes.
+        LandmarkError: the landmark file is bad.
+    """
+    jobs = find_jobs(config)
+    done = finished(_journal_path(config))
+    names = [
+        f"{job.picture(wanted)}{job.suffix}" for job in jobs for wanted in config.wanted(job.rng())
+    ]
+    how = {"yes": "one a photo, not detected"}.get(config.aligned, "found by dlib")
+    if config.landmarks:
+        count = sum(len(job.faces or ()) for job in jobs)
+        how = f"{count} given by {config.landmarks}"
+    lines = [
+        f"{len(jobs)} photos in {config.path}, {sum(job.source in done for job in jobs)} of them "
+        "done by an interrupted run",
+        f"{len(names)} pictures to {config.output_folder} (first: {names[0]})",
+        f"masks: {', '.join(config.codes) or config.mask_type}; faces: {how}",
+        f"manifest: {config.manifest_path}",
+    ]
+    if config.verbose:
+        lines += [job.source for job in jobs if job.source not in done]
+    return "\n".join([*lines, "nothing was written (--dry-run)"])
 
 
-def _mask_row(
-    job: PhotoJob, face: Landmarks, style: MaskStyle, masked: Masked, wanted: Wanted
-) -> ManifestRow:
-    covered = masked.covered
-    return _row(
-        job,
-        label="wearing_mask" if covered.wear != "incorrect" else "",
-        box_xyxy=format_box(face.box_xyxy),
-        landmarks_how=face.how,
-        template=style.template,
-        pattern=style.pattern or wanted.pattern or "",
-        style=style.to_json(),
-        wear=covered.wear,
-        covered_nose=f"{covered.nose:.3f}",
-        covered_mouth=f"{covered.mouth:.3f}",
-        covered_chin=f"{covered.chin:.3f}",
-    )
-
-
-def _row(job: PhotoJob, **values: str) -> ManifestRow:
-    return ManifestRow(**{"source": job.source, "seed": str(job.config.seed), **values})
-
-
-def closing_line(rows: Sequence[ManifestRow], output: Path) -> str:
+def closing_line(rows: Sequence[ManifestRow], config: GenerateConfig) -> str:
     """Say how many photos were masked, how many not, and why."""
     sources = {row.source for row in rows}
     good = {row.source for row in rows if row.path}
-    lines = [
-        f"{len(good)} of {len(sources)} photos masked -> {output} (manifest.csv lists every photo)"
-    ]
-    reasons: dict[str, list[str]] = defaultdict(list)
+    count = f"{len(good)} of {len(sources)} photos masked"
+    if len(good) < len(sources):
+        count += f", {len(sources) - len(good)} not"
+    place = f"{config.output_folder} ({config.manifest_path.name} lists every photo)"
+    lines = [f"{count} -> {place}"]
+    reasons: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for row in rows:
-        if not row.path:
-            reasons[row.reason].append(row.source)
-    for reason, names in sorted(reasons.items(), key=lambda item: -len(item[1])):
-        lines.append(f"  {len(names)} not: {reason} (first: {names[0]})")
+        if row.status != "ok":
+            where = "with a face left bare" if row.source in good else "not"
+            reasons[where, row.reason][row.source] = None
+    for (where, reason), names in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        lines.append(f"  {len(names)} {where}: {reason} (first: {next(iter(names))})")
     return "\n".join(lines)
 
 
@@ -383,6 +220,6 @@ __all__ = [
     "LandmarkError",
     "closing_line",
     "generate",
-    "output_folder",
     "parse_code",
+    "plan",
 ]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -61,17 +62,27 @@ class ManifestRow:
     """Seed of the run that drew it."""
     fingerprint: str = ""
     """256-bit difference hash of the bare crop; equal for copies of one photo."""
+    size_wh: str = ""
+    """Journal only: width and height of the output, pixels."""
+    points: str = ""
+    """Journal only: the 68 points in the output's pixels, x0 y0 x1 y1 ..."""
+    hidden: str = ""
+    """Journal only: 68 digits, 1 where fabric lies over the point."""
 
 
-COLUMNS = tuple(field.name for field in fields(ManifestRow))
+JOURNAL_COLUMNS = tuple(field.name for field in fields(ManifestRow))
+COLUMNS = tuple(name for name in JOURNAL_COLUMNS if name not in ("size_wh", "points", "hidden"))
+"""What a finished manifest holds: the rest has gone to files of its own by then."""
 
 
-def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
+def write_manifest(
+    path: Path, rows: Iterable[ManifestRow], columns: Sequence[str] = COLUMNS
+) -> None:
     """Write all rows under a header, whole or not at all."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(map(attrgetter(*columns), rows))
     write_bytes(path, text.getvalue().encode())
 
 
@@ -84,14 +95,19 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     with open(path, newline="", encoding="utf-8", errors="replace") as stream:
         records = list(csv.DictReader(stream))
     return [
-        ManifestRow(**{name: record[name] for name in COLUMNS if name in record})
+        ManifestRow(**{name: record[name] for name in JOURNAL_COLUMNS if name in record})
         for record in records
         if None not in record.values()
     ]
 
 
-def _finished(path: Path) -> dict[str, list[ManifestRow]]:
-    """Return the rows of a journal by source, without the sources to be done again."""
+def finished(path: Path) -> dict[str, list[ManifestRow]]:
+    """Return the rows of a journal by source, without the sources to be done again.
+
+    Empty where there is no journal.
+    """
+    if not path.is_file():
+        return {}
     rows = read_manifest(path)
     # Of the last source, rows may be missing; what failed may be mended by now.
     again = {row.source for row in rows[-1:]}
@@ -112,16 +128,17 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.done = _finished(path) if path.is_file() else {}
+        self.done = finished(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Rewritten whole first: a line cut off by a crash must not swallow the next one.
-        write_manifest(path, (row for rows in self.done.values() for row in rows))
+        known = (row for rows in self.done.values() for row in rows)
+        write_manifest(path, known, JOURNAL_COLUMNS)
         self._stream = open(path, "a", newline="", encoding="utf-8")  # noqa: SIM115 - closed below
-        self._writer = csv.DictWriter(self._stream, COLUMNS, lineterminator="\n")
+        self._writer = csv.writer(self._stream, lineterminator="\n")
 
     def add(self, rows: Iterable[ManifestRow]) -> None:
         """Append rows and hand them to the operating system."""
-        self._writer.writerows(asdict(row) for row in rows)
+        self._writer.writerows(map(attrgetter(*JOURNAL_COLUMNS), rows))
         self._stream.flush()
 
     def close(self) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from faces_fixtures import drawn_face
 
+from MaskTheFace import batch, jobs
 from MaskTheFace import generate as module
-from MaskTheFace import jobs
 from MaskTheFace.__main__ import main
-from MaskTheFace.generate import GenerateConfig, GenerateError, generate, output_folder, parse_code
+from MaskTheFace.config import Wanted
+from MaskTheFace.generate import GenerateConfig, GenerateError, generate, parse_code
 from MaskTheFace.images import encode_image, read_image, write_image
 from MaskTheFace.landmarks import CANONICAL, predictor_path
 from MaskTheFace.manifest import read_manifest
@@ -61,8 +62,10 @@ def test_every_photo_gets_a_mask_and_a_row(photos: Path, capsys: pytest.CaptureF
         before, after = read_image(photos / row.source), read_image(out / row.path)
         assert before.shape == after.shape
         assert np.abs(before[50:90].astype(int) - after[50:90]).mean() > 8
-        assert row.status == "ok" and row.label == "wearing_mask" and row.wear == "correct"
-        assert min(map(float, (row.covered_nose, row.covered_mouth, row.covered_chin))) > 0.5
+        covered = float(row.covered_nose), float(row.covered_mouth)
+        assert row.status == "ok" and covered[1] > 0.5
+        # Now and then a mask is drawn that has slid off the nose.
+        assert (row.label == "wearing_mask") == (min(covered) >= 0.5) == (row.wear != "incorrect")
         assert len(row.box_xyxy.split()) == 4 and row.landmarks_how in ("aligned", "canonical")
         style = MaskStyle.from_json(row.style)
         assert style.template == row.template in TYPES["surgical"]
@@ -91,8 +94,8 @@ def test_empty_and_inpaint_come_by_name_and_never_by_chance(
         (row,) = generate(GenerateConfig(tmp_path / "in", mask_type=kind, aligned="yes"))
         assert row.template == kind
     drawn = {
-        module._style(
-            module.Wanted("random"), GenerateConfig(tmp_path), np.random.default_rng(seed)
+        batch.draw_style(
+            Wanted("random"), GenerateConfig(tmp_path), np.random.default_rng(seed)
         ).template
         for seed in range(150)
     }
@@ -272,8 +275,8 @@ def test_the_folder_one_stands_in_has_a_name_too(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos)
-    assert output_folder(GenerateConfig(Path("."))) == photos.with_name("photos_masked")
-    assert output_folder(GenerateConfig(Path("a.b.jpg"))) == Path("a.b_masked")
+    assert GenerateConfig(Path(".")).output_folder == photos.with_name("photos_masked")
+    assert GenerateConfig(Path("a.b.jpg")).output_folder == Path("a.b_masked")
 
 
 def test_runs_are_the_same_whatever_the_number_of_workers(
@@ -297,14 +300,14 @@ def test_a_seed_changes_the_masks(photos: Path) -> None:
 
 
 def interrupted_at(count: int) -> Callable:
-    """Return a mask_photo that is stopped by Ctrl-C at its ``count``-th photo."""
-    real, seen = module.mask_photo, []
+    """Return a mask_photos that is stopped by Ctrl-C at its ``count``-th batch."""
+    real, seen = module.mask_photos, []
 
-    def stopped(job: module.PhotoJob) -> list:
-        seen.append(job)
+    def stopped(batch: list) -> list:
+        seen.append(batch)
         if len(seen) == count:
             raise KeyboardInterrupt
-        return real(job)
+        return real(batch)
 
     return stopped
 
@@ -312,26 +315,33 @@ def interrupted_at(count: int) -> Callable:
 def test_an_interrupted_run_goes_on_and_ends_the_same(
     photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    run(photos, "--output", str(photos.with_name("straight")))
+    extras = ["--annotations", "yolo", "coco", "--write-landmarks", "--write-alpha"]
+    run(photos, "--output", str(photos.with_name("straight")), *extras)
     again = photos.with_name("again")
+    monkeypatch.setattr(jobs, "CHUNK", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "mask_photo", interrupted_at(3))
-        assert run(photos, "--output", str(again)) == 130
+        patch.setattr(module, "mask_photos", interrupted_at(3))
+        assert run(photos, "--output", str(again), *extras) == 130
         assert "the same command goes on from here" in capsys.readouterr().err
-    assert (again / "ann_surgical.jpg").is_file() and not (again / "manifest.csv").exists()
+    picture = again / "images" / "ann_surgical.jpg"
+    assert picture.is_file() and not (again / "manifest.csv").exists()
+    assert run(photos, "--output", str(again), *extras, "--dry-run") == 0
+    assert "3 photos in" in (told := capsys.readouterr().out) and "1 of them done" in told
     drawn = []
-    real = module.mask_photo
-    monkeypatch.setattr(module, "mask_photo", lambda job: drawn.append(job.source) or real(job))
-    assert run(photos, "--output", str(again)) == 0
-    assert "ann.jpg" not in drawn
+    real = module.mask_photos
+    monkeypatch.setattr(module, "mask_photos", lambda todo: drawn.extend(todo) or real(todo))
+    # How fast, how much is told and where the manifest goes may change on the way.
+    assert run(photos, "--output", str(again), *extras, "--verbose") == 0
+    assert [job.source for job in drawn] == ["bo.png", "sub/cy.jpg"]
     assert contents(again) == contents(photos.with_name("straight"))
 
 
 def test_a_journal_of_other_settings_is_not_continued(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(jobs, "CHUNK", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "mask_photo", interrupted_at(3))
+        patch.setattr(module, "mask_photos", interrupted_at(3))
         assert run(photos) == 130
     rows = generate(GenerateConfig(photos, mask_type="N95", aligned="yes", workers=1))
     assert all(TEMPLATES[row.template].kind == "N95" for row in rows)
