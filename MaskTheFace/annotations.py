@@ -135,7 +135,7 @@ def landmarks_csv(rows: Iterable[ManifestRow]) -> str:
 
 
 def yolo_lines(picture: Picture) -> str:
-    """Return a picture's label file: class, centre x, centre y, width, height of each face, 0..1."""
+    """Return a picture's label file: class, centre x and y, width, height of each face, 0..1."""
     size = np.array([picture.width_px, picture.height_px])
     lines = []
     for face in picture.faces:

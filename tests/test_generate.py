@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from faces_fixtures import drawn_face
 from MaskTheFace import batch, jobs
 from MaskTheFace import generate as module
 from MaskTheFace.__main__ import main
+from MaskTheFace.annotations import CLASSES
 from MaskTheFace.config import Wanted
 from MaskTheFace.generate import GenerateConfig, GenerateError, generate, parse_code
 from MaskTheFace.images import encode_image, read_image, write_image
@@ -165,6 +167,18 @@ def test_a_bad_code_is_named(code: str, message: str) -> None:
         parse_code(code)
 
 
+def test_a_code_of_the_original_tool_or_a_template_by_name_is_understood(photos: Path) -> None:
+    assert parse_code("surgical_blue").kind == "surgical" and parse_code("surgical_green").color
+    (row,) = generate(GenerateConfig(photos / "ann.jpg", code="cloth_tube", aligned="yes"))
+    assert row.template == "cloth_tube" and row.path == "ann_cloth_tube.jpg"
+
+
+def test_empty_flags_of_the_original_tool_mean_nothing_asked(photos: Path) -> None:
+    assert run(photos / "ann.jpg", "--pattern", "", "--code", "") == 0
+    (row,) = rows_of(photos / "ann_masked")
+    assert row.pattern == "" and MaskStyle.from_json(row.style).pattern is None
+
+
 def test_a_colour_at_random_is_a_colour_people_wear(photos: Path) -> None:
     rows = generate(GenerateConfig(photos, color="random", mask_type="cloth", aligned="yes"))
     assert all(MaskStyle.from_json(row.style).color for row in rows)
@@ -213,6 +227,103 @@ def test_landmarks_of_another_image_fail_their_photo_only(photos: Path) -> None:
     assert "landmarks must be in the image's pixels" in rows[0].reason
 
 
+def test_a_face_outside_the_photo_is_left_bare_and_the_others_are_masked(
+    photos: Path, capsys: pytest.CaptureFixture
+) -> None:
+    lines = [
+        ",".join(["bo.png", *(f"{value:.1f}" for value in (CANONICAL * 96 + shift).ravel())])
+        for shift in (0, 500)
+    ]
+    (photos.parent / "points.csv").write_text("\n".join(lines), encoding="utf-8")
+    flags = ["--landmarks", str(photos.parent / "points.csv"), "--annotations", "coco"]
+    assert main(["--path", str(photos / "bo.png"), *flags]) == 0
+    out = photos / "bo_masked"
+    good, bad = rows_of(out)
+    assert (good.status, bad.status) == ("ok", "failed") and good.path == bad.path
+    assert bad.label == "no_mask" and "outside the photo" in bad.reason
+    shown = capsys.readouterr().out
+    assert "1 of 1 photos masked ->" in shown and "1 with a face left bare: the land" in shown
+    # It is not in the picture: a box around it would be wrong.
+    assert len(json.loads((out / "annotations.json").read_text())["annotations"]) == 1
+
+
+def test_by_products_agree_with_the_pictures_and_the_manifest(photos: Path) -> None:
+    flags = ["--annotations", "yolo", "coco", "--write-alpha", "--write-landmarks"]
+    assert run(photos, *flags, "--write_original_image") == 0
+    out = photos.with_name("photos_masked")
+    for row in rows_of(out):
+        before, after = read_image(photos / row.source), read_image(out / row.path)
+        label = out / row.path.replace("images/", "labels/", 1)
+        number = int(label.with_suffix(".txt").read_text().split()[0])
+        assert CLASSES[number] == (row.label or "worn_incorrectly")
+        if row.template:
+            name = Path(row.path).relative_to("images").with_suffix(".png")
+            alpha = cv2.imread(str(out / "alpha" / name), cv2.IMREAD_UNCHANGED)
+            assert alpha.shape == before.shape[:2] and alpha.max() > 200
+            moved = np.abs(after.astype(int) - before).max(axis=2)
+            assert moved[alpha > 128].mean() > 3 * moved[alpha == 0].mean()
+    data = json.loads((out / "annotations.json").read_text())
+    assert [image["file_name"] for image in data["images"]] == [row.path for row in rows_of(out)]
+    seen = {face["image_id"]: face["keypoints"][2::3] for face in data["annotations"]}
+    assert set(seen[1]) == {2} and 1 in seen[2]
+
+
+def test_written_landmarks_draw_the_same_masks_again(photos: Path) -> None:
+    run(photos, "--write-landmarks")
+    out, again = photos.with_name("photos_masked"), photos.with_name("again")
+    generate(GenerateConfig(photos, again, landmarks=out / "landmarks.csv"))
+    first, second = contents(out), contents(again)
+    pictures = [name for name in first if not name.endswith(".csv")]
+    assert len(pictures) == 3 and all(first[name] == second[name] for name in pictures)
+
+
+def test_a_manifest_elsewhere_still_leads_to_the_pictures(photos: Path, tmp_path: Path) -> None:
+    assert run(photos, "--manifest", str(tmp_path / "lists" / "all.csv")) == 0
+    assert not (photos.with_name("photos_masked") / "manifest.csv").exists()
+    rows = read_manifest(tmp_path / "lists" / "all.csv")
+    assert len(rows) == 3
+    assert all((tmp_path / "lists" / row.path).is_file() for row in rows)
+
+
+def test_a_contact_sheet_shows_bare_beside_masked(photos: Path, tmp_path: Path) -> None:
+    assert run(photos, "--mask_type", "gas", "--contact-sheet", str(tmp_path / "sheet.png")) == 0
+    sheet = read_image(tmp_path / "sheet.png").astype(int)
+    side = module.SHEET_PX
+    pair = sheet[6 : 6 + side + 4, 6 : 6 + 2 * side + 6]
+    bare, masked = pair[2:-2, 2 : 2 + side], pair[2:-2, 4 + side : 4 + 2 * side]
+    photo = cv2.resize(read_image(photos / "ann.jpg"), (side, side)).astype(int)
+    assert np.abs(bare - photo).mean() < 2 < 10 < np.abs(masked - photo)[side // 2 :].mean()
+
+
+def test_a_dry_run_tells_and_writes_nothing(photos: Path, capsys: pytest.CaptureFixture) -> None:
+    before = contents(photos.parent)
+    sheet = ["--contact-sheet", str(photos.parent / "s.png"), "--write-alpha"]
+    assert run(photos, "--mask_type", "all", *sheet, "--dry-run") == 0
+    assert contents(photos.parent) == before and not photos.with_name("photos_masked").exists()
+    shown = capsys.readouterr().out
+    assert "3 photos in" in shown and "15 pictures to" in shown and "nothing was written" in shown
+    with pytest.raises(GenerateError, match="dry run"):
+        generate(GenerateConfig(photos, dry_run=True))
+
+
+def test_a_limit_takes_the_first_in_sorted_order(photos: Path) -> None:
+    rows = generate(GenerateConfig(photos, aligned="yes", limit=2))
+    assert [row.source for row in rows] == ["ann.jpg", "bo.png"]
+
+
+def test_memory_for_photos_is_bounded_and_changes_nothing(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(GenerateConfig(photos, aligned="yes"))
+    monkeypatch.setattr(batch, "BATCH_PIXELS", 96 * 96)
+    held: list[int] = []
+    real = batch._mask_batch
+    monkeypatch.setattr(batch, "_mask_batch", lambda some: held.append(len(some)) or real(some))
+    generate(GenerateConfig(photos, photos.with_name("again"), aligned="yes"))
+    assert held == [2, 1]
+    assert contents(photos.with_name("again")) == contents(photos.with_name("photos_masked"))
+
+
 def test_bad_files_are_listed_and_the_batch_goes_on(
     photos: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -225,7 +336,7 @@ def test_bad_files_are_listed_and_the_batch_goes_on(
     assert all(row.reason and not row.path for row in bad.values())
     assert str(photos) not in bad["cut.jpg"].reason
     shown = capsys.readouterr().out
-    assert "3 of 6 photos masked" in shown and "first: empty.jpg" in shown
+    assert "3 of 6 photos masked, 3 not" in shown and "first: empty.jpg" in shown
 
 
 @pytest.mark.parametrize("name", ["a.b.c.jpg", "two words.jpg", "Žluť 顔.png", "x.jpg.png"])
@@ -284,9 +395,11 @@ def test_runs_are_the_same_whatever_the_number_of_workers(
 ) -> None:
     monkeypatch.setattr(jobs, "CHUNK", 1)
     results = []
+    extras = {"write_alpha": True, "write_landmarks": True, "annotations": ("yolo", "coco")}
     for workers in (1, 2):
         out = photos.with_name(f"out{workers}")
-        generate(GenerateConfig(photos, out, mask_type="random", aligned="yes", workers=workers))
+        config = GenerateConfig(photos, out, mask_type="random", aligned="yes", **extras)
+        generate(dataclasses.replace(config, workers=workers))
         results.append(contents(out))
     assert results[0] == results[1]
 
@@ -398,6 +511,10 @@ def test_what_cannot_be_done_is_one_line_and_exit_1(
         (["--color", "blue"], "a colour looks like #1e90ff, got 'blue'"),
         (["--pattern", "x.png"], "'x.png' is neither a file nor one of"),
         (["--color-weight", "2"], "color_weight must be between 0 and 1, got 2"),
+        (["--limit", "0"], "limit must be at least 1, got 0"),
+        (["--workers", "-1"], "workers must be 0 or more, got -1"),
+        (["--contact-sheet", "a.gif"], "contact_sheet must end in .jpg or .png"),
+        (["--annotations", "voc"], "yolo"),
         (["--quality", "0"], "quality must be between 1 and 100, got 0"),
         (["--code", "silk"], "unknown mask type 'silk'; have surgical"),
         (["--mask_type", "silk"], "inpaint"),

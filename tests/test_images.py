@@ -13,6 +13,7 @@ from PIL import Image
 from MaskTheFace.images import (
     ImageError,
     encode_image,
+    fit_square,
     list_images,
     montage,
     read_image,
@@ -135,6 +136,29 @@ def test_exif_rotation_is_applied(tmp_path: Path, orientation: int, turns: int) 
     assert np.array_equal(read_image(tmp_path / "phone.png"), np.rot90(COLOR, turns))
 
 
+def test_jpegs_have_the_pixels_that_pillow_sees_turned_or_not(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name, image, more in (
+        ("plain.jpg", noise, {}),
+        ("grey.jpg", noise[..., 0], {}),
+        ("slow.jpg", noise, {"progressive": True, "subsampling": 0}),
+        ("turned.jpg", noise, {"exif": turned}),
+    ):
+        Image.fromarray(image).save(tmp_path / name, **more)
+        seen = np.asarray(Image.open(tmp_path / name).convert("RGB"))
+        turns = 3 if name == "turned.jpg" else 0
+        assert np.array_equal(read_image(tmp_path / name), np.rot90(seen, turns))
+
+
+def test_a_jpeg_with_something_behind_its_end_is_read(tmp_path: Path) -> None:
+    data = encode_image(".jpg", COLOR)
+    (tmp_path / "plain.jpg").write_bytes(data)
+    (tmp_path / "padded.jpg").write_bytes(data + bytes(100))
+    assert np.array_equal(read_image(tmp_path / "padded.jpg"), read_image(tmp_path / "plain.jpg"))
+
+
 def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
@@ -233,3 +257,12 @@ def test_a_montage_keeps_every_pixel_and_pads_with_white() -> None:
     assert sheet[1, 1, 0] == 10 and sheet[1, 8, 0] == 20 and sheet[6, 1, 0] == 30
     assert (sheet[6:10, 8:14] == 255).all()
     assert (sheet[0] == 255).all() and (sheet[:, 7] == 255).all()
+
+
+@pytest.mark.parametrize("shape", [(10, 30), (30, 10), (200, 100), (3, 1000)])
+def test_an_image_of_any_shape_fits_a_square_whole_and_centred(shape: tuple[int, int]) -> None:
+    square = fit_square(np.zeros((*shape, 3), np.uint8), 60)
+    assert square.shape == (60, 60, 3)
+    dark = np.argwhere(square[..., 0] < 128)
+    assert np.ptp(dark, axis=0).max() == 59
+    assert np.abs(dark.mean(axis=0) - 29.5).max() <= 0.5

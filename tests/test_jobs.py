@@ -3,11 +3,23 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from MaskTheFace import jobs
-from MaskTheFace.jobs import Terminated, run_jobs, sigterm_raises
+from MaskTheFace.jobs import (
+    Terminated,
+    one_by_one,
+    run_batches,
+    run_jobs,
+    run_journalled,
+    sigterm_raises,
+)
+from MaskTheFace.manifest import Journal, ManifestRow
 
 
 def square(number: int) -> tuple[int, int]:
@@ -57,3 +69,42 @@ def test_sigterm_is_an_exception_inside_and_as_before_outside() -> None:
     with pytest.raises(Terminated):
         be_terminated()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def sizes(batch: Sequence[int]) -> list[tuple[int, int]]:
+    return [(number, len(batch)) for number in batch]
+
+
+def test_batches_are_never_larger_than_a_chunk_and_lose_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "CHUNK", 4)
+    done = list(run_batches(sizes, range(10), workers=1))
+    assert done == [(n, (n, 4 if n < 8 else 2)) for n in range(10)]
+    assert list(run_batches(sizes, [])) == []
+
+
+@dataclass(frozen=True)
+class Named:
+    source: str
+
+
+def write_row(job: Named, folder: Path) -> list[ManifestRow]:
+    (folder / job.source).touch()
+    return [ManifestRow(path=job.source, source=job.source)]
+
+
+def test_a_journalled_run_does_only_what_is_missing_and_returns_all_in_order(
+    tmp_path: Path,
+) -> None:
+    work = partial(one_by_one, partial(write_row, folder=tmp_path))
+    path = tmp_path / "j.csv"
+    names = [Named(name) for name in "dcba"]
+    run_journalled(work, names[1:], Journal(path))
+    told: list[str] = []
+    # Whether the last one arrived whole cannot be known.
+    rows = run_journalled(
+        work, names, Journal(path), title="names", tell=lambda job, rows: told.append(job.source)
+    )
+    assert [row.source for row in rows] == list("dcba")
+    assert told == ["d", "a"] and path.is_file()

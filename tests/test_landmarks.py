@@ -15,7 +15,9 @@ from MaskTheFace.landmarks import (
     LandmarkError,
     Landmarks,
     aligned_landmarks,
+    find_boxes,
     find_landmarks,
+    fit_landmarks,
     predictor_path,
     read_landmarks,
 )
@@ -100,6 +102,35 @@ def test_a_tight_crop_is_found_on_the_second_look(person: int) -> None:
     image, truth = drawn_face(160, person)
     (face,) = find_landmarks(image)
     assert np.abs(face.xy - truth.xy).mean() < 0.06 * truth.width_px
+
+
+@needs_dlib
+def test_a_small_photo_is_looked_at_closely_only_where_a_glance_finds_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = []
+    real = landmarks._detect_boxes
+    monkeypatch.setattr(landmarks, "_detect_boxes", lambda *a: looks.append(a) or real(*a))
+    crop = drawn_face(120)[0]
+    assert len(find_boxes(cv2.copyMakeBorder(crop, 60, 60, 60, 60, cv2.BORDER_REPLICATE))) == 1
+    assert looks == []
+    assert find_boxes(np.full((200, 200, 3), 128, np.uint8), look_again=False) == []
+    assert len(looks) == 1
+
+
+@needs_dlib
+def test_a_larger_photo_is_looked_at_closely_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landmarks, "_run_detector", lambda grey, *_: [np.array(grey.shape)])
+    large = landmarks.SMALL_PX + 80
+    (framed,) = find_boxes(np.zeros((large, large, 3), np.uint8))
+    assert framed.tolist() == [1.4 * large] * 2
+
+
+@needs_dlib
+def test_finding_and_fitting_apart_are_finding() -> None:
+    photo = cv2.copyMakeBorder(drawn_face(160)[0], 50, 50, 50, 50, cv2.BORDER_REPLICATE)
+    whole, parts = find_landmarks(photo), fit_landmarks(photo, find_boxes(photo))
+    assert [np.array_equal(a.xy, b.xy) for a, b in zip(whole, parts, strict=True)] == [True]
 
 
 @needs_dlib

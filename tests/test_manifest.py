@@ -90,3 +90,17 @@ def test_a_journal_goes_away_when_done(tmp_path: Path) -> None:
 )
 def test_boxes_are_whole_pixels(box: tuple, text: str) -> None:
     assert format_box(box) == text
+
+
+def test_what_only_the_journal_needs_stays_out_of_the_manifest(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    row = ManifestRow(path="a.jpg", source="a", size_wh="9 9", points="1 2", hidden="01")
+    journal = Journal(tmp_path / "j.csv")
+    journal.add([row])
+    journal.add([ManifestRow(source="last")])
+    journal.close()
+    again = Journal(tmp_path / "j.csv")
+    again.close()
+    assert again.done == {"a": [row]}
+    write_manifest(tmp_path / "manifest.csv", [row])
+    assert read_manifest(tmp_path / "manifest.csv") == [ManifestRow(path="a.jpg", source="a")]
