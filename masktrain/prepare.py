@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -26,7 +26,7 @@ from MaskTheFace.images import (
     write_bytes,
     write_image,
 )
-from MaskTheFace.jobs import Terminated, run_jobs, sigterm_raises
+from MaskTheFace.jobs import Terminated, one_by_one, run_journalled, sigterm_raises
 from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest, write_manifest
 from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.style import MaskStyle
@@ -35,12 +35,12 @@ from masktrain.faces import (
     FaceCrop,
     FaceRef,
     fingerprint,
-    first_copies,
     list_faces,
     open_face,
     source_name,
     stable_hash,
 )
+from masktrain.leaks import drop_copies, find_leaks
 from masktrain.styles import draw_style, is_held_out
 
 BARE, MASKED = "no_mask", "wearing_mask"
@@ -49,10 +49,6 @@ LANDMARKS = "landmarks.csv"
 """The 68 points of every bare crop, in its pixels, as `MaskTheFace.landmarks` reads them."""
 DATA_VERSION = 3
 """Raised when the same settings would give other crops: data of an older version is refused."""
-
-
-POINTS = ".landmarks"
-"""Folder of the same, a file a face, while work is under way."""
 
 
 class PrepareError(ValueError):
@@ -67,6 +63,11 @@ class FaceJob:
     split: str
     folder: Path
     config: PrepareConfig
+
+    @property
+    def source(self) -> str:
+        """What the manifest calls the face."""
+        return self.ref.source
 
 
 def prepare(config: PrepareConfig) -> Path:
@@ -104,17 +105,18 @@ def prepare(config: PrepareConfig) -> Path:
 def _write_all(jobs: Sequence[FaceJob], folder: Path, config: PrepareConfig) -> None:
     """Write settings, crops and, once all is checked, the manifest that marks them complete."""
     write_bytes(_settings_path(folder), _settings(config).encode())
-    rows = _without_copies(_run(jobs, config.workers), folder)
+    journal = Journal(folder / ".journal.csv")
+    pairs = partial(one_by_one, make_pair)
+    rows = drop_copies(run_journalled(pairs, jobs, journal, config.workers, "masks"), folder, BARE)
     leaks = find_leaks(rows)
     if leaks:
         raise PrepareError(f"{folder}: {leaks[0]}; report this, the data must not be used")
     if not any(row.path for row in rows):
         raise PrepareError(f"{folder}: no face could be used; the first reason: {rows[0].reason}")
     write_samples(folder, rows)
-    _gather_landmarks(folder, rows)
+    write_bytes(folder / LANDMARKS, _landmarks_csv(rows).encode())
     write_manifest(folder / "manifest.csv", rows)
-    _journal_path(folder).unlink(missing_ok=True)
-    shutil.rmtree(folder / POINTS)
+    journal.remove()
 
 
 def default_folder(config: PrepareConfig) -> Path:
@@ -161,10 +163,6 @@ def _settings_path(folder: Path) -> Path:
     return folder / "prepare.json"
 
 
-def _journal_path(folder: Path) -> Path:
-    return folder / ".journal.csv"
-
-
 def _already_prepared(folder: Path, config: PrepareConfig) -> bool:
     """Tell whether the folder holds just this data; raise where it holds other data."""
     if folder.exists() and not folder.is_dir():
@@ -180,26 +178,6 @@ def _already_prepared(folder: Path, config: PrepareConfig) -> bool:
             f"{folder}: holds files that prepare did not write; give another --output"
         )
     return (folder / "manifest.csv").is_file()
-
-
-def _run(jobs: Sequence[FaceJob], workers: int) -> list[ManifestRow]:
-    """Do what an earlier, interrupted run has not; return all rows in the order of the jobs."""
-    from tqdm.auto import tqdm
-
-    folder = jobs[0].folder
-    journal = Journal(_journal_path(folder))
-    done = journal.done
-    todo = [job for job in jobs if job.ref.source not in done]
-    try:
-        progress = tqdm(
-            run_jobs(make_pair, todo, workers), total=len(todo), desc="masks", disable=None
-        )
-        for job, rows in progress:
-            journal.add(rows)
-            done[job.ref.source] = rows
-    finally:
-        journal.close()
-    return [row for job in jobs for row in done[job.ref.source]]
 
 
 def make_pair(job: FaceJob) -> list[ManifestRow]:
@@ -230,6 +208,7 @@ def _write_twins(
         "box_xyxy": format_box(face.box_xyxy),
         "landmarks_how": face.landmarks.how,
         "fingerprint": fingerprint(face.image),
+        "points": " ".join(map(str, face.landmarks.xy.ravel())),
     }
     mask_facts = {
         "template": style.template,
@@ -241,9 +220,6 @@ def _write_twins(
         "covered_mouth": f"{masked.covered.mouth:.3f}",
         "covered_chin": f"{masked.covered.chin:.3f}",
     }
-    # Before the crops: a face that the journal counts as done has its points.
-    values = ",".join(map(str, face.landmarks.xy.ravel()))
-    write_bytes(job.folder / POINTS / f"{job.ref.key}.csv", values.encode())
     rows = []
     for label, image, more in ((BARE, face.image, {}), (MASKED, masked.image, mask_facts)):
         path = f"{job.split}/{label}/{job.ref.key}.jpg"
@@ -252,71 +228,16 @@ def _write_twins(
     return rows
 
 
-def _gather_landmarks(folder: Path, rows: Iterable[ManifestRow]) -> None:
-    """Write landmarks.csv from what the workers left, a row for each bare crop of the manifest."""
-    lines = [",".join(["file", *(f"{axis}{i}" for i in range(68) for axis in "xy")])]
-    for row in rows:
-        if row.path and row.label == BARE:
-            points = folder / POINTS / f"{Path(row.path).stem}.csv"
-            if not points.is_file():
-                raise PrepareError(f"{points}: is lost; delete {folder} and prepare it again")
-            lines.append(f"{row.path},{points.read_text(encoding='utf-8')}")
-    write_bytes(folder / LANDMARKS, ("\n".join(lines) + "\n").encode())
+def _landmarks_csv(rows: Iterable[ManifestRow]) -> str:
+    """Return the points of every bare crop as `MaskTheFace.landmarks.read_landmarks` reads them."""
+    lines = [["file", *(f"{axis}{i}" for i in range(68) for axis in "xy")]]
+    lines += [[row.path, *row.points.split()] for row in rows if row.path and row.label == BARE]
+    return "".join(",".join(line) + "\n" for line in lines)
 
 
 def _row(job: FaceJob, **values: str) -> ManifestRow:
     known = {"source": job.ref.source, "identity": job.ref.identity, "split": job.split}
     return ManifestRow(**{**known, "seed": str(job.config.seed), **values})
-
-
-def _without_copies(rows: list[ManifestRow], folder: Path) -> list[ManifestRow]:
-    """Drop later copies of a photo: under two names one could stand on both sides of the split."""
-    originals = _originals(rows)
-    kept = []
-    for row in rows:
-        original = originals.get(row.source, row.source)
-        if original == row.source:
-            kept.append(row)
-            continue
-        (folder / row.path).unlink(missing_ok=True)
-        if row.label == BARE:
-            reason = f"a copy of {original}; nothing to do"
-            row = dataclasses.replace(row, path="", label="", status="skipped", reason=reason)
-            kept.append(row)
-    return kept
-
-
-def _originals(rows: Iterable[ManifestRow]) -> dict[str, str]:
-    """Map each source to the first source that shows the same photo."""
-    codes = {row.source: row.fingerprint for row in rows if row.path and row.fingerprint}
-    sources = list(codes)
-    return {s: sources[i] for s, i in zip(sources, first_copies(list(codes.values())), strict=True)}
-
-
-def find_leaks(rows: Sequence[ManifestRow]) -> list[str]:
-    """Name whatever stands in more than one split: identities, photos, copies of one photo.
-
-    Args:
-        rows: a manifest.
-
-    Returns:
-        One sentence a leak; empty where there is none.
-    """
-    originals = _originals(rows)
-    keys = {
-        "identity": lambda row: row.identity,
-        "photo": lambda row: originals.get(row.source, row.source),
-    }
-    leaks = []
-    for what, key in keys.items():
-        seen: dict[str, str] = {}
-        for row in rows:
-            value = key(row)
-            if row.path and value and seen.setdefault(value, row.split) != row.split:
-                leaks.append(
-                    f"{what} {value} is in {seen[value]} and in {row.split} ({row.source})"
-                )
-    return leaks
 
 
 def summarize(folder: Path) -> str:
