@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from masktrain.metrics import (
     Evaluation,
+    Interval,
     Scores,
     calibration_points,
     pr_points,
@@ -182,6 +183,34 @@ def calibration_figure(curves: Curves, ax: Axes | None = None, bins: int = 10) -
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.grid(alpha=0.3)
     ax.legend(fontsize=9)
+    return figure
+
+
+def arms_figure(
+    names: Sequence[str], panels: Mapping[str, Sequence[tuple[Interval, Sequence[float]]]]
+) -> Figure:
+    """Draw the arms of an experiment below each other: every run, their mean and its interval.
+
+    Args:
+        names: one for each arm, from the top; the first is what the others are compared with.
+        panels: by measure, for each arm the mean with its interval and the runs behind it.
+    """
+    figure = Figure(figsize=(4.6 * len(panels), 1.2 + 0.45 * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False).ravel()
+    rows = np.arange(len(names))
+    for ax, (measure, arms) in zip(axes, panels.items(), strict=True):
+        for row, (mean, runs) in zip(rows, arms, strict=True):
+            color = PALETTE[0] if row == 0 else PALETTE[1]
+            ax.plot(runs, np.full(len(runs), row), "o", color=GREY, ms=4, alpha=0.6, zorder=3)
+            ax.plot(mean.value, row, "D", color=color, ms=6, zorder=2)
+            if math.isfinite(mean.low):
+                ax.hlines(row, mean.low, mean.high, color=color, lw=2)
+        ax.axvline(arms[0][0].value, color=PALETTE[0], lw=1, ls=":")
+        ax.set(xlabel=f"{measure}, mean and 95 % interval over runs")
+        ax.ticklabel_format(axis="x", useOffset=False)
+        ax.grid(alpha=0.3, axis="x")
+    axes[0].set_yticks(rows, list(names))
+    axes[0].invert_yaxis()
     return figure
 
 

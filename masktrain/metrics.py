@@ -8,12 +8,14 @@ threshold. What cannot be known (specificity without bare faces, say) is nan her
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, bootstrap
+from scipy.stats import t as student
 from sklearn.metrics import (
     average_precision_score,
     precision_recall_curve,
@@ -227,6 +229,20 @@ def wilson(successes: int, trials: int) -> Interval:
     value = successes / trials
     # At 0 and 1 the closed form misses the end of the range by a rounding error.
     return Interval(value, min(float(limits.low), value), max(float(limits.high), value))
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Return the mean of a few independent runs with Student's 95 % interval.
+
+    Args:
+        values: a number for each run; of one run alone the limits are nan.
+    """
+    runs = np.asarray(values, dtype=np.float64)
+    mean = float(runs.mean())
+    if runs.size < 2:
+        return Interval(mean, math.nan, math.nan)
+    reach = float(student.ppf(0.975, runs.size - 1) * runs.std(ddof=1) / math.sqrt(runs.size))
+    return Interval(mean, mean - reach, mean + reach)
 
 
 def roc_points(scores: Scores) -> RocPoints:

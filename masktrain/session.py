@@ -15,14 +15,26 @@ from torch.utils.data import DataLoader
 
 from masktrain.augment import eval_transform, train_transform
 from masktrain.config import TrainConfig
-from masktrain.data import CLASSES, Crops, DataError, Item, eval_loader, load_crops, train_loader
+from masktrain.data import (
+    CLASSES,
+    Crops,
+    DataError,
+    EpochSampler,
+    Item,
+    eval_loader,
+    load_crops,
+    train_loader,
+)
 from masktrain.engine import (
+    Loader,
     Precision,
     Schedule,
+    TrainingPass,
     cosine_schedule,
     make_optimizer,
     pick_device,
     pick_precision,
+    train_one_epoch,
 )
 from masktrain.metrics import Scores
 from masktrain.model import (
@@ -78,6 +90,32 @@ class Session:
     def best_weights(self) -> Path:
         """Checkpoint with the highest AUC on the set that selects."""
         return self.run / "weights" / "best.pt"
+
+    def train_epoch(self, epoch: int, batches: Loader | None = None) -> TrainingPass:
+        """Train on every crop once.
+
+        Args:
+            epoch: Counted from 1; it decides the order, the augmentation and the dropout.
+            batches: The loader, wrapped to show progress.
+
+        Raises:
+            NonFiniteError: The loss of a batch is nan or infinite.
+        """
+        # Dropout, too, depends on the epoch alone and not on how the run got there.
+        torch.manual_seed(self.config.seed * 1_000_003 + epoch)
+        assert isinstance(self.loader.sampler, EpochSampler)
+        self.loader.sampler.epoch = epoch
+        return train_one_epoch(
+            self.net,
+            self.loader if batches is None else batches,
+            self.optimizer,
+            self.schedule,
+            self.device,
+            self.precision,
+            scaler=self.scaler,
+            epoch=epoch,
+            first_step=(epoch - 1) * len(self.loader),
+        )
 
     def save_epoch(self, epoch: int, scores: dict[str, Scores]) -> None:
         """Save the scores of a finished epoch, best.pt if it is the best, and last.pt.
@@ -165,12 +203,15 @@ def load_data(config: TrainConfig, data: Path) -> dict[str, Crops]:
     Raises:
         DataError: A folder or a class is missing or unreadable.
     """
-    online = config.masks == "online"
-    train = load_online(data) if online else load_crops(data, "train")
-    crops = {"train": train, "val": load_crops(data, "val")}
+    crops = {"train": load_training(config, data), "val": load_crops(data, "val")}
     if config.real_val is not None:
         crops["real_val"] = load_crops(config.real_val, None)
     return crops
+
+
+def load_training(config: TrainConfig, data: Path) -> Crops:
+    """Return the crops that the network learns from; raises as `load_data`."""
+    return load_online(data) if config.masks == "online" else load_crops(data, "train")
 
 
 def build_session(

@@ -65,22 +65,20 @@ def _drawable(split: str, mask_types: Sequence[str]) -> tuple[list[str], list[st
 
 def _without_fit(style: MaskStyle, _: Sequence[str]) -> MaskStyle:
     """Lay the mask on flat: it no longer bends around the face."""
-    return _changed(style, flat_fit=True)
+    return dataclasses.replace(style, flat_fit=True)
 
 
 def _without_light(style: MaskStyle, _: Sequence[str]) -> MaskStyle:
-    """Paste the mask on: neither the light, the sharpness nor the noise of the photo."""
-    flat = {"light": 0.0, "shadow": 0.0, "softness": 0.0, "grain": 0.0, "match": 0.0}
-    known = {field.name for field in dataclasses.fields(style)}
-    return _changed(style, **{name: value for name, value in flat.items() if name in known})
+    """Paste the mask on, with nothing of the photo's light, colours, blur and noise."""
+    return dataclasses.replace(style, light=0.0, shadow=0.0, softness=0.0, grain=0.0, match=0.0)
 
 
 def _without_prior(style: MaskStyle, templates: Sequence[str]) -> MaskStyle:
-    """Draw template and colour evenly, whatever people wear, and always fit it the same."""
+    """Draw template and colour evenly, whatever people wear, all of one cut and one way worn."""
     rng = np.random.default_rng((style.seed, 1))
     usual = MaskStyle()
     red, green, blue = rng.integers(0, 256, 3).tolist()
-    return _changed(
+    return dataclasses.replace(
         style,
         template=str(rng.choice(list(templates))),
         color=(red, green, blue),
@@ -88,15 +86,12 @@ def _without_prior(style: MaskStyle, templates: Sequence[str]) -> MaskStyle:
         bottom=usual.bottom,
         width=usual.width,
         tilt_deg=usual.tilt_deg,
+        shape=usual.shape,
     )
 
 
 def _without_patterns(style: MaskStyle, _: Sequence[str]) -> MaskStyle:
     return style  # none was offered to draw from
-
-
-def _changed(style: MaskStyle, **values: object) -> MaskStyle:
-    return dataclasses.replace(style, **values)  # type: ignore[arg-type]
 
 
 _TAKE_AWAY: dict[Ingredient, Callable[[MaskStyle, Sequence[str]], MaskStyle]] = {

@@ -155,29 +155,12 @@ def _evaluate_untrained(session: "Session", tracker: "Tracker") -> None:
 
 
 def _one_epoch(session: "Session", tracker: "Tracker", epoch: int) -> None:
-    import torch
     from tqdm.auto import tqdm
 
-    from masktrain.data import EpochSampler
-    from masktrain.engine import train_one_epoch
-
     begun = time.perf_counter()
-    # Dropout, too, depends on the epoch alone and not on how the run got there.
-    torch.manual_seed(session.config.seed * 1_000_003 + epoch)
-    assert isinstance(session.loader.sampler, EpochSampler)
-    session.loader.sampler.epoch = epoch
     title = f"epoch {epoch}/{session.config.epochs}"
-    done = train_one_epoch(
-        session.net,
-        tqdm(session.loader, desc=title, unit="batch", leave=False, disable=None),
-        session.optimizer,
-        session.schedule,
-        session.device,
-        session.precision,
-        scaler=session.scaler,
-        epoch=epoch,
-        first_step=(epoch - 1) * len(session.loader),
-    )
+    batches = tqdm(session.loader, desc=title, unit="batch", leave=False, disable=None)
+    done = session.train_epoch(epoch, batches)
     metrics = {"lr": done.lr, "images_per_s": done.images_per_s, **_measures("train", done.scores)}
     _end_epoch(session, tracker, epoch, metrics, begun)
 

@@ -17,11 +17,22 @@ OPTIONAL = {"wandb", "tensorboard", "dlib", "tyro", "tqdm", "gradio", "onnxrunti
 MAY_AT_IMPORT = {
     "masktrain.evaluate": {"tyro"},
     "masktrain.report": {"tyro"},
+    "masktrain.ingredients": {"tyro"},
     "masktrain.face_fit": {"tyro"},
     "masktrain.face_photos": {"tqdm"},
 }
-TORCHLESS = ("metrics", "figures", "report", "config", "faces", "prepare", "face_model")
-ENTRIES = ("train", "evaluate", "prepare", "report")
+TORCHLESS = (
+    "metrics",
+    "figures",
+    "report",
+    "config",
+    "faces",
+    "prepare",
+    "face_model",
+    "styles",
+    "leaks",
+)
+ENTRIES = ("train", "evaluate", "prepare", "report", "ingredients")
 
 
 def imported(nodes: list[ast.AST], package: str) -> set[str]:

@@ -12,6 +12,7 @@ import torch
 from MaskTheFace.images import read_image
 from MaskTheFace.overlay import Covered, Masked, overlay_mask
 from masktrain import online as module
+from masktrain import session
 from masktrain.augment import train_transform
 from masktrain.config import PrepareConfig, TrainConfig, read_run_config
 from masktrain.data import DataError, EpochSampler, load_crops, train_loader
@@ -211,9 +212,7 @@ def test_training_with_online_masks_is_recorded_stopped_and_resumed_to_the_same_
     words += ["--model", "mobilenet_v3_small", "--init", "none", "--wandb", "off"]
     words += ["--device", "cpu", "--workers", "0", "--amp", "off"]
     assert main([*words, "--runs", str(tmp_path / "straight")]) == 0
-    from masktrain import engine
-
-    real = engine.train_one_epoch
+    real = session.train_one_epoch
 
     def stopped(*args: object, **kwargs: object) -> object:
         if kwargs["epoch"] == 2:
@@ -221,7 +220,7 @@ def test_training_with_online_masks_is_recorded_stopped_and_resumed_to_the_same_
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "train_one_epoch", stopped)
+        patch.setattr(session, "train_one_epoch", stopped)
         assert main([*words, "--runs", str(tmp_path / "stopped")]) == 130
     (run,), (other,) = ((tmp_path / name).iterdir() for name in ("stopped", "straight"))
     assert read_run_config(run).masks == "online"

@@ -17,7 +17,7 @@ import pytest
 import torch
 from conftest import make_data
 
-from masktrain import engine, prepare, session, train
+from masktrain import prepare, session, train
 from masktrain.config import PrepareConfig, TrainConfig, read_run_config
 from masktrain.model import load_checkpoint
 
@@ -121,7 +121,7 @@ def test_stopping_twice_and_resuming_equals_the_straight_run(
 ) -> None:
     real_val = ("--real-val", str(tiny_data / "test"))
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "train_one_epoch", _stops_in_epoch_2)
+        patch.setattr(session, "train_one_epoch", _stops_in_epoch_2)
         words = flags_for(tiny_data, tmp_path, "--epochs", "3", *real_val)
         assert train.main(words) == 130
     run = only_run(tmp_path)
@@ -137,7 +137,7 @@ def test_stopping_twice_and_resuming_equals_the_straight_run(
     assert len(json.loads((run / "env.json").read_text("utf-8"))["resumed"]) == 2
 
 
-_TRAIN_ONE_EPOCH, _SAVE_LAST = engine.train_one_epoch, session.Session.save_last
+_TRAIN_ONE_EPOCH, _SAVE_LAST = session.train_one_epoch, session.Session.save_last
 
 
 def _stops_in_epoch_2(net: torch.nn.Module, loader: Any, *args: Any, **kwargs: Any) -> Any:
