@@ -72,11 +72,12 @@ def _crumple(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(np.gradient(np.abs(hills), axis=0) * 4, np.float32)
 
 
-def weave(chart: np.ndarray, px_per_u: float, strength: float) -> np.ndarray | None:
+def weave(u: np.ndarray, v: np.ndarray, px_per_u: float, strength: float) -> np.ndarray | None:
     """Return the light of the threads, (h, w), or None where they are finer than the pixels.
 
     Args:
-        chart: (h, w, 2) float32, (u, v) of each pixel.
+        u: (h, w) float32 chart coordinate across.
+        v: (h, w) float32 chart coordinate down.
         px_per_u: pixels of the photo to one u.
         strength: 0 to 1.
     """
@@ -85,13 +86,11 @@ def weave(chart: np.ndarray, px_per_u: float, strength: float) -> np.ndarray | N
     if visible <= 0:
         return None
     pace = np.float32(2 * np.pi / THREAD_U)
-    return 1 + np.float32(0.05 * visible) * np.sin(chart[..., 0] * pace) * np.sin(
-        chart[..., 1] * pace
-    )
+    return 1 + np.float32(0.05 * visible) * np.sin(u * pace) * np.sin(v * pace)
 
 
 def camera_noise(seed: int, height: int, width: int) -> np.ndarray:
-    """Return (height, width) float32 noise, mean 0, deviation 1, a little correlated like a camera's.
+    """Return (height, width) float32 noise of mean 0 and deviation 1, as a camera has it.
 
     The cut-out is picked by the seed.
     """
@@ -106,5 +105,5 @@ def camera_noise(seed: int, height: int, width: int) -> np.ndarray:
 @functools.cache
 def _noise_bank() -> np.ndarray:
     noise = np.random.default_rng(11).normal(0, 1, (NOISE_PX, NOISE_PX)).astype(np.float32)
-    noise = cv2.GaussianBlur(noise, (0, 0), 0.45)
-    return np.asarray(noise / noise.std(), np.float32)
+    soft = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.45))
+    return np.asarray(soft / soft.std(), np.float32)

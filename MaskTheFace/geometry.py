@@ -18,6 +18,7 @@ from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import COLUMNS_U, ROWS_V
 
+Box = tuple[int, int, int, int]
 BELOW_CHIN = 0.09
 """The last row lies under the jaw by this share of the length from nasion to chin."""
 # The points of the first five rows: on the jaw left, on the jaw right, in the middle of the face.
@@ -215,6 +216,45 @@ def _flattened(grid: np.ndarray) -> np.ndarray:
         return grid
     flat = cv2.perspectiveTransform(uv.reshape(1, -1, 2).astype(np.float64), matrix)
     return np.asarray(flat).reshape(6, 5, 2)
+
+
+def art_positions(
+    anchors_xy: np.ndarray, target_xy: np.ndarray, box: Box
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each pixel of a region, where in the art it lies.
+
+    Args:
+        anchors_xy: (K, 2) pixels of the art.
+        target_xy: (K, 2) pixels of the image, where the anchors land.
+        box: the region of the image, (x0, y0, x1, y1), ends excluded.
+
+    Returns:
+        x and y in the art, each (y1 - y0, x1 - x0) float32.
+    """
+    unit = max(float(np.ptp(target_xy, axis=0).max()), 1.0)
+    weights = thin_plate(target_xy / unit, anchors_xy)
+    x0, y0, x1, y1 = box
+    # The spline is smooth: solved on a coarse lattice, linear between.
+    step = max(1.0, unit / 18)
+    xs, across = _lattice(x0, x1, step)
+    ys, down = _lattice(y0, y1, step)
+    coarse = np.empty((len(ys), len(xs), 2))
+    coarse[..., 0], coarse[..., 1] = xs / unit, ys[:, None] / unit
+    mapped = thin_plate_map(coarse.reshape(-1, 2), target_xy / unit, weights)
+    planes = mapped.astype(np.float32).T.reshape(2, len(ys), len(xs))
+    art_x, art_y = down @ planes @ across.T
+    return art_x, art_y
+
+
+def _lattice(start: int, stop: int, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return lattice points that lie alike from both ends, and the weights (pixels, points)."""
+    length = stop - start
+    count = math.ceil((length - 1) / step) + 1
+    points = start + (length - 1) / 2 + (np.arange(count) - (count - 1) / 2) * step
+    distance = np.abs(np.arange(start, stop)[:, None] - points)
+    distance /= -step
+    distance += 1
+    return points, np.maximum(distance, 0).astype(np.float32)
 
 
 def thin_plate(source_xy: np.ndarray, target_xy: np.ndarray, smoothing: float = 3e-3) -> np.ndarray:

@@ -6,17 +6,19 @@ premultiplied, 0..1.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from MaskTheFace.fabric import BANK, FOLD_UNIT, camera_noise, fold_map, stain_map, weave
-from MaskTheFace.geometry import fit_points, thin_plate, thin_plate_map
+from MaskTheFace.cloth import Planes, draped
+from MaskTheFace.fabric import camera_noise
+from MaskTheFace.geometry import Box, art_positions, fit_points
 from MaskTheFace.landmarks import Landmarks
-from MaskTheFace.patterns import pattern_weights, tile_colors
-from MaskTheFace.photo import Light, black_level, in_front, measure_light
+from MaskTheFace.patterns import PATTERNS
+from MaskTheFace.photo import Camera, black_level, in_front, measure_camera, measure_light
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import MaskTemplate, load_template, nearest_step
 
@@ -26,7 +28,7 @@ COVER_RADIUS = 0.03
 """A landmark counts as covered by the mean alpha in a disc of this share of the face width."""
 LARGEST_FACE = 8
 """A face this many times as wide as the image is no face in it: the landmarks are wrong."""
-Box = tuple[int, int, int, int]
+Chart = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -94,22 +96,40 @@ def overlay_mask(
             f"the face is {width_px:.0f} px wide in an image of {image.shape[1]} px; "
             "landmarks must be in the image's pixels"
         )
+    if style.pattern is not None and style.pattern not in PATTERNS and tile is None:
+        raise ValueError(f"unknown pattern {style.pattern!r}; have {', '.join(PATTERNS)}")
     if template is None:
         template = load_template(style.template, nearest_step(width_px / 2))
     else:
         template = template.near(width_px / 2)
-    count = len(template.anchors_uv)
     points = fit_points(template.fitted_uv, landmarks, style, template.bulge)
     box = _region(points, width_px, image.shape)
     out, alpha = image.copy(), np.zeros(image.shape[:2], np.float32)
     changed = np.zeros(image.shape[:2], bool)
     x0, y0, x1, y1 = box
     if x1 > x0 and y1 > y0:
+        anchors = points[: len(template.anchors_uv)]
+        art_x, art_y = art_positions(template.anchors_xy, anchors, box)
         face = image[y0:y1, x0:x1]
-        fabric, cover = _warped(template, points[:count], box, face, style, tile)
-        part = _composed(face, fabric, cover, width_px, style, black_level(image))
+        camera = measure_camera(face)
+        blur_px = math.hypot(style.softness / 100 * width_px, style.match * camera.blur_px)
+        fabric, cover = draped(template, art_x, art_y, style, tile, blur_px)
+        if style.front > 0:
+            _let_through(fabric, cover, face, template.chart(art_x, art_y), style)
+        scene = Scene(face, width_px, camera, black_level(image))
+        part = _composed(scene, fabric, cover, style)
         out[y0:y1, x0:x1], alpha[y0:y1, x0:x1], changed[y0:y1, x0:x1] = part
     return Masked(out, alpha, changed, covered_shares(alpha, landmarks, width_px))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The part of a photo that a mask will lie on, and what is known of the photo."""
+
+    face: np.ndarray
+    width_px: float
+    camera: Camera
+    black: float
 
 
 def _check_rgb(what: str, image: np.ndarray) -> None:
@@ -122,25 +142,28 @@ def covered_shares(
 ) -> Covered:
     """Return how far the tip of the nose (30), the mouth (48-67) and the chin (8) are covered.
 
-    A landmark beyond the border of the picture counts as the nearest pixel inside. ``width_px`` is the
-    face width, where it is known already.
+    A landmark beyond the border of the picture counts as the nearest pixel inside. ``width_px`` is
+    the face width, where it is known already.
     """
     xy = landmarks.xy
     radius = max(1.0, COVER_RADIUS * (width_px or landmarks.width_px))
-    points = (xy[30], xy[48:68].mean(axis=0), xy[8])
-    return Covered(*(_disc_mean(alpha, point, radius) for point in points))
-
-
-def _disc_mean(alpha: np.ndarray, point_xy: np.ndarray, radius: float) -> float:
     height, width = alpha.shape
-    x = min(max(float(point_xy[0]), 0.0), width - 1.0)
-    y = min(max(float(point_xy[1]), 0.0), height - 1.0)
-    left, top = max(0, int(x - radius)), max(0, int(y - radius))
-    part = alpha[top : int(y + radius) + 2, left : int(x + radius) + 2]
-    ys = np.arange(top, top + part.shape[0])[:, None]
-    xs = np.arange(left, left + part.shape[1])
-    inside = (xs - x) ** 2 + (ys - y) ** 2 <= radius * radius
-    return float(part[inside].mean()) if inside.any() else float(alpha[round(y), round(x)])
+    points = np.stack([xy[30], xy[48:68].mean(axis=0), xy[8]])
+    centres = np.rint(points).astype(np.intp)
+    xs, ys = _disc(math.floor(4 * radius) / 4)
+    rows = np.minimum(np.maximum(centres[:, 1:] + ys, 0), height - 1)
+    columns = np.minimum(np.maximum(centres[:, :1] + xs, 0), width - 1)
+    nose, mouth, chin = alpha[rows, columns].mean(axis=1).tolist()
+    return Covered(nose, mouth, chin)
+
+
+@functools.lru_cache(maxsize=512)
+def _disc(radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (x, y) offsets of the pixels of a disc."""
+    reach = math.ceil(radius)
+    ys, xs = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    inside = xs**2 + ys**2 <= radius**2
+    return xs[inside], ys[inside]
 
 
 def _region(points: np.ndarray, width_px: float, shape: tuple[int, ...]) -> Box:
@@ -153,186 +176,37 @@ def _region(points: np.ndarray, width_px: float, shape: tuple[int, ...]) -> Box:
     return max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1))
 
 
-def _art_positions(anchors_xy: np.ndarray, target_xy: np.ndarray, box: Box) -> np.ndarray:
-    """Return, for each pixel of the region, where in the art it lies: (h, w, 2) float32."""
-    unit = max(float(np.ptp(target_xy, axis=0).max()), 1.0)
-    weights = thin_plate(target_xy / unit, anchors_xy)
-    x0, y0, x1, y1 = box
-    step = max(1, int(unit / 18))
-    columns, rows = -(-(x1 - x0) // step) + 2, -(-(y1 - y0) // step) + 2
-    # The spline is smooth: solved at the centres of step x step blocks, then enlarged. A frame of
-    # blocks lies around the region, as enlarging only repeats what is beyond the last centre.
-    xs = x0 + (np.arange(columns) - 0.5) * step - 0.5
-    ys = y0 + (np.arange(rows) - 0.5) * step - 0.5
-    coarse = np.empty((rows, columns, 2))
-    coarse[..., 0], coarse[..., 1] = xs / unit, ys[:, None] / unit
-    mapped = thin_plate_map(coarse.reshape(-1, 2), target_xy / unit, weights)
-    dense = cv2.resize(
-        mapped.reshape(rows, columns, 2).astype(np.float32), (columns * step, rows * step)
-    )
-    return np.ascontiguousarray(dense[step : step + y1 - y0, step : step + x1 - x0])
-
-
-def _warped(
-    template: MaskTemplate,
-    points: np.ndarray,
-    box: Box,
-    face: np.ndarray,
-    style: MaskStyle,
-    tile: np.ndarray | None,
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the fabric on the region under even light, and its alpha: planes (h, w), 0..255, 0..1.
-
-    Planes, because one factor for three channels is several times faster on them.
-    """
-    art_xy = _art_positions(template.anchors_xy, points, box)
-    *rgb, alpha = _floats(cv2.remap(template.premultiplied, art_xy, None, cv2.INTER_LINEAR))
-    alpha *= np.float32(1 / 255)
-    dye, folds, stains = _floats(_extra_layers(template, art_xy, style))
-    dye *= np.float32(1 / 255)
-    chart = None
-    if style.pattern is not None or tile is not None or style.weave > 0 or style.front > 0:
-        chart = cv2.transform(art_xy, template.affine)
-    rgb = _dyed(rgb, alpha, dye, template, chart, style, tile)
-    light = _folds(folds, dye, chart, template, style)
-    left = np.float32(style.opacity)
-    if style.front > 0 and chart is not None:
-        left = left * (1 - np.float32(style.front) * in_front(face, chart, alpha))
-    alpha *= left
-    light *= left
-    for plane, soak in zip(rgb, (0.35, 0.42, 0.55), strict=True):
-        plane *= light
-        if style.dirt > 0:
-            plane *= 1 - stains * np.float32(soak * style.dirt / 255)
-    return rgb, alpha
-
-
-def _floats(layer: np.ndarray) -> list[np.ndarray]:
-    return [plane.astype(np.float32) for plane in cv2.split(layer)]
-
-
-def _extra_layers(template: MaskTemplate, art_xy: np.ndarray, style: MaskStyle) -> np.ndarray:
-    """Warp what lies on the art beside its colour: dye, folds, stains; (h, w, 3) uint8."""
-    height, width = template.rgba.shape[:2]
-    dye = np.full((height, width), 255, np.uint8) if template.dye is None else template.dye
-    folds = fold_map(style.seed % BANK, width, height)
-    stains = folds
-    if style.dirt > 0:
-        stains = stain_map(style.seed // BANK % BANK, width, height)
-    return cv2.remap(cv2.merge([dye, folds, stains]), art_xy, None, cv2.INTER_LINEAR)
-
-
-def _dyed(
-    rgb: list[np.ndarray],
-    alpha: np.ndarray,
-    dye: np.ndarray,
-    template: MaskTemplate,
-    chart: np.ndarray | None,
-    style: MaskStyle,
-    tile: np.ndarray | None,
-) -> list[np.ndarray]:
-    """Replace the art's own colour by the style's, and keep its shading."""
-    if style.trim is not None:
-        plain = 1 - dye
-        for plane, part in zip(rgb, style.trim, strict=True):
-            plane *= 1 + plain * np.float32(part / 200 - 1)
-    if style.color is None and style.pattern is None and tile is None:
-        return rgb
-    # The art's own brightness, relative to its undyed colour, is its shading.
-    shading = (rgb[0] + rgb[1] + rgb[2]) * np.float32(1 / (3 * 255 * template.own_light))
-    # Dark cloth is never quite black: it keeps a sheen where the folds catch light.
-    sheen = np.maximum(shading - np.float32(0.75) * alpha, 0) * np.float32(0.04 * 255)
-    colors = _fabric_colors(style, template.own_color, chart, tile)
-    for plane, color in zip(rgb, colors, strict=True):
-        dyed = shading * color
-        dyed += sheen
-        dyed -= plane
-        dyed *= dye
-        plane += dyed
-    return rgb
-
-
-def _fabric_colors(
-    style: MaskStyle, own: np.ndarray, chart: np.ndarray | None, tile: np.ndarray | None
-) -> list[np.ndarray | np.float32]:
-    """Return the cloth's red, green and blue before any light: numbers or (h, w), 0..255."""
-    wanted = own * 255 if style.color is None else np.array(style.color)
-    plain = own * 255 + style.color_weight * (wanted - own * 255)
-    colors: list[np.ndarray | np.float32] = [np.float32(part) for part in plain]
-    if chart is None:
-        return colors
-    u, v = cv2.split(chart)
-    weight = np.float32(style.pattern_weight)
-    if tile is not None:
-        printed = tile_colors(tile, u, v, style.pattern_scale)
-        return [part + weight * (printed[..., i] - part) for i, part in enumerate(colors)]
-    if style.pattern is not None:
-        weights = pattern_weights(style.pattern, u, v, style.pattern_scale, style.seed)
-        for share, ink in zip(weights, style.pattern_colors, strict=True):
-            share = (weight * share).astype(np.float32)
-            colors = [part + share * (np.float32(i) - part) for part, i in zip(colors, ink)]
-    return colors
-
-
-def _folds(
-    folds: np.ndarray,
-    dye: np.ndarray,
-    chart: np.ndarray | None,
-    template: MaskTemplate,
-    style: MaskStyle,
-) -> np.ndarray:
-    """Return the light of wrinkles and weave on the dyeable fabric, (h, w) around 1."""
-    folds -= 128
-    folds *= np.float32(FOLD_UNIT * style.wrinkles)
-    folds *= dye
-    folds += 1
-    if chart is not None and style.weave > 0:
-        threads = weave(chart, template.px_per_u, style.weave)
-        if threads is not None:
-            folds *= threads
-    return folds
+def _let_through(
+    fabric: Planes, cover: np.ndarray, face: np.ndarray, chart: Chart, style: MaskStyle
+) -> None:
+    """Take fabric away where hair or glasses are guessed before it, in place."""
+    left = 1 - np.float32(style.front) * in_front(face, *chart, cover)
+    cover *= left
+    for plane in fabric:
+        plane *= left
 
 
 def _composed(
-    face: np.ndarray,
-    fabric: list[np.ndarray],
-    cover: np.ndarray,
-    width_px: float,
-    style: MaskStyle,
-    black: float,
+    scene: Scene, fabric: Planes, cover: np.ndarray, style: MaskStyle
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Light the fabric and lay it with its shadow on the face: image, alpha, changed."""
-    if float(cover.max()) <= 1 / 255:
-        nothing = np.zeros_like(cover)
-        return face, nothing, nothing > 0
+    cover[cover < 1 / 255] = 0
+    if not cover.any():
+        return scene.face, cover, cover > 0
     if style.template == "inpaint":
-        return _inpainted(face, cover)
-    seen = measure_light(face, cover, width_px, style.light)
-    fabric, cover = _blurred(fabric, cover, style, width_px, seen.blur_px)
-    shade = _shadow(cover, width_px, style)
+        return _inpainted(scene.face, cover)
+    shade = _shadow(cover, scene.width_px, style)
     touched = (cover > 0) | (shade < 1)
-    _light(fabric, cover, seen, style, black * style.match)
+    _light(fabric, cover, scene, style)
     shade *= 1 - cover
     planes = []
-    for skin, plane in zip(cv2.split(face), fabric, strict=True):
+    for skin, plane in zip(cv2.split(scene.face), fabric, strict=True):
         plane += skin * shade
         plane += np.float32(0.5)
-        np.clip(plane, 0, 255, out=plane)
+        np.maximum(plane, 0, out=plane)
+        np.minimum(plane, 255, out=plane)
         planes.append(plane.astype(np.uint8))
     return cv2.merge(planes), cover, touched
-
-
-def _blurred(
-    fabric: list[np.ndarray], cover: np.ndarray, style: MaskStyle, width_px: float, blur_px: float
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Make the mask as soft as the photo, and as much softer as the style says."""
-    sigma = math.hypot(style.softness / 100 * width_px, style.match * blur_px)
-    if sigma > 0.3:
-        *fabric, cover = cv2.split(cv2.GaussianBlur(cv2.merge([*fabric, cover]), (0, 0), sigma))
-    # Rounding in warp and blur must not lift full cover above 1.
-    np.minimum(cover, 1, out=cover)
-    cover[cover < 1 / 255] = 0
-    return fabric, cover
 
 
 def _shadow(cover: np.ndarray, width_px: float, style: MaskStyle) -> np.ndarray:
@@ -345,33 +219,33 @@ def _shadow(cover: np.ndarray, width_px: float, style: MaskStyle) -> np.ndarray:
     if 0 < drop < len(dark):
         # Light comes from above: most of the shadow falls below the edge.
         dark[drop:] = 0.5 * (dark[drop:] + dark[:-drop])
-    dark *= np.float32(-0.6 * style.shadow)
-    dark += 1
-    dark[dark > 1 - 1 / 512] = 1
-    return dark
+    left = 1 - np.float32(0.6 * style.shadow) * dark
+    left[left > 1 - 1 / 512] = 1
+    return np.asarray(left, np.float32)
 
 
-def _light(
-    fabric: list[np.ndarray], cover: np.ndarray, seen: Light, style: MaskStyle, black: float
-) -> None:
+def _light(fabric: Planes, cover: np.ndarray, scene: Scene, style: MaskStyle) -> None:
     """Give premultiplied fabric the light of the face and the camera's noise, in place."""
-    if seen.grey * style.match > 0:
+    light = measure_light(scene.face, cover, scene.width_px, style.light)
+    colorless = np.float32(light.grey * style.match)
+    if colorless > 0:
         grey = (fabric[0] + fabric[1] + fabric[2]) * np.float32(1 / 3)
         for plane in fabric:
-            plane += np.float32(seen.grey * style.match) * (grey - plane)
+            plane += colorless * (grey - plane)
     full = cover * np.float32(255)
+    black = scene.black * style.match
     lifted = full * np.float32(black)
-    noise = math.hypot(style.grain, style.match * seen.noise)
-    grains = None
+    noise = math.hypot(style.grain, style.match * scene.camera.noise)
     if noise > 1e-3:
         grains = camera_noise(style.seed, *cover.shape)
         grains = (grains[:, ::-1] if style.flip else grains) * full
         grains *= np.float32(noise)
-    for plane, cast in zip(fabric, seen.cast, strict=True):
-        plane *= seen.gain * np.float32(cast * (1 - black))
-        plane += lifted
+    for plane, cast in zip(fabric, light.cast, strict=True):
+        plane *= light.gain * np.float32(cast * (1 - black))
+        if black > 0:
+            plane += lifted
         np.minimum(plane, full, out=plane)
-        if grains is not None:
+        if noise > 1e-3:
             plane += grains
 
 

@@ -6,10 +6,16 @@ Convention: a pattern function takes pixel coordinates measured in repeats (x to
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    from MaskTheFace.style import MaskStyle
+    from MaskTheFace.templates import MaskTemplate
 
 Weights = tuple[np.ndarray, np.ndarray]
 EDGE = 0.06
@@ -105,6 +111,70 @@ def _two_tone(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights
     return panel, np.zeros_like(x)
 
 
+def _gradient(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    """One colour that fades into another, across or down."""
+    angle, middle = rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 2.0)
+    return _shares((x * np.cos(angle) + (y - middle) * np.sin(angle)) / 3 + 0.5), np.zeros_like(x)
+
+
+def _speckle(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    """Flecks of knitted and felted cloth."""
+    salt = int(rng.integers(1 << 16))
+    cells = np.floor(x * 7) * 127.1 + np.floor(y * 9) * 311.7 + salt
+    chance = np.sin(cells % 6283.2) * 43758.5453 % 1
+    return 0.9 * (chance < 0.3), 0.9 * (chance > 0.88)
+
+
+def _leopard(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    """Broken rings with a darker heart."""
+    column, row = np.floor(x), np.floor(y)
+    salt = int(rng.integers(1 << 16))
+    chance = np.sin((column * 127.1 + row * 311.7 + salt) % 6283.2) * 43758.5453 % 1
+    dx = x - column - 0.5 + 0.36 * (chance - 0.5)
+    dy = y - row - 0.5 + 0.36 * ((chance * 5) % 1 - 0.5)
+    angle = np.arctan2(dy, dx) + chance * 6.28
+    radius = np.hypot(dx, dy * 1.2) + 0.04 * np.sin(3 * angle)
+    ring = _step(0.085 - np.abs(radius - 0.26)) * (np.sin(angle * 1.5) > -0.75)
+    return ring, 0.6 * _step(0.17 - radius)
+
+
+def _lace(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    """A net with blossoms woven in: the second colour is what shines through the holes."""
+    net_x, net_y = x * 4, y * 4 + 0.5 * (np.floor(x * 4) % 2)
+    holes = _step(0.34 - np.hypot(net_x % 1 - 0.5, net_y % 1 - 0.5))
+    petals, _ = _floral(x * 0.8, y * 0.8, rng)
+    return holes * (1 - petals), np.zeros_like(x)
+
+
+def _grin(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    """A mouth printed where the mouth is: lips or bared teeth."""
+    wide = float(rng.uniform(1.0, 1.8))
+    dx, dy = x / (0.42 * wide), (y - 0.62) / (0.2 * wide)
+    bend = float(rng.uniform(0.2, 0.9))
+    inside = 1 - np.hypot(dx, dy + bend * (dx**2 - 0.4))
+    lips = _shares(inside * 5)
+    gap = _shares(1 - np.abs(dx * 6 % 1 - 0.5) * 9) + _shares(1 - np.abs(dy + bend * dx**2) * 6)
+    teeth = _shares((inside - 0.3) * 6) * (1 - np.minimum(gap, 1))
+    return lips, teeth
+
+
+def _slogan(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Weights:
+    """A word or a number in large letters before the mouth; it means nothing."""
+    letters = "".join(rng.choice(list("ABCDEFGHKLMNORSTUVX0123456789"), rng.integers(2, 7)))
+    sheet = np.zeros((48, 34 * len(letters)), np.uint8)
+    font = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SIMPLEX)
+    cv2.putText(sheet, letters, (4, 38), font[int(rng.integers(3))], 1.2, 255, 4, cv2.LINE_AA)
+    tall = float(rng.uniform(0.12, 0.3))
+    left = float(rng.uniform(-0.5, 0.2)) - tall * len(letters) * 0.25
+    at_x = ((x - left) / tall * 48).astype(np.float32)
+    at_y = ((y - float(rng.uniform(0.4, 0.85))) / tall * 48).astype(np.float32)
+    return cv2.remap(sheet, at_x, at_y, cv2.INTER_LINEAR) / np.float32(255), np.zeros_like(x)
+
+
+def _shares(values: np.ndarray) -> np.ndarray:
+    return np.clip(values, 0, 1)
+
+
 PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], Weights]] = {
     "stripes": _stripes,
     "checks": _checks,
@@ -116,7 +186,17 @@ PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray, np.random.Generator], Weig
     "lettering": _lettering,
     "emblem": _emblem,
     "two_tone": _two_tone,
+    "gradient": _gradient,
+    "speckle": _speckle,
+    "leopard": _leopard,
+    "lace": _lace,
+    "grin": _grin,
+    "slogan": _slogan,
 }
+
+
+MOTIFS = frozenset({"grin", "slogan"})
+"""Printed once, at a place of the face: they take (u, v) themselves, whatever the scale."""
 
 
 def pattern_weights(
@@ -141,6 +221,8 @@ def pattern_weights(
         raise ValueError(f"unknown pattern {name!r}; have {', '.join(PATTERNS)}")
     # A face is about as long from bridge to chin (v) as half of it is wide (u): one scale serves
     # both.
+    if name in MOTIFS:
+        scale = 1.0
     return PATTERNS[name](u / scale, v / scale, np.random.default_rng(seed))
 
 
@@ -165,3 +247,34 @@ def tile_colors(tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale: float) ->
     columns = np.floor((u / scale % 1) * width).astype(int) % width
     rows = np.floor((v / scale * width / height % 1) * height).astype(int) % height
     return tile[rows, columns].astype(np.float32)
+
+
+LAYOUTS, SCALE_STEPS = 12, 5
+"""Drawn prints come in so many layouts and in sizes that differ by a fifth of an octave, so that a
+sheet once drawn is used again."""
+CACHED_PX = 200_000
+"""Larger sheets are drawn anew each time: a thousand of them would not fit into memory."""
+
+
+def printed_sheet(template: MaskTemplate, style: MaskStyle) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two inks of a drawn print over a template's sheet, each (h, w) uint8."""
+    height, width = template.rgba.shape[:2]
+    step = round(SCALE_STEPS * float(np.log2(style.pattern_scale)))
+    draw = _sheet if height * width <= CACHED_PX else _sheet.__wrapped__
+    place = tuple(template.affine.ravel().tolist())
+    return draw(str(style.pattern), style.seed % LAYOUTS, step, width, height, place)
+
+
+@functools.lru_cache(maxsize=1500)
+def _sheet(
+    name: str, layout: int, step: int, width: int, height: int, place: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    xs, ys = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
+    u = place[0] * xs + place[1] * ys + place[2]
+    v = place[3] * xs + place[4] * ys + place[5]
+    u, v = np.broadcast_to(u, (height, width)), np.broadcast_to(v, (height, width))
+    weights = pattern_weights(
+        name, u.astype(np.float32), v.astype(np.float32), 2.0 ** (step / SCALE_STEPS), layout
+    )
+    second, third = (np.rint(weight * 255).astype(np.uint8) for weight in weights)
+    return second, third

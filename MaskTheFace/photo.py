@@ -10,36 +10,42 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+SAMPLE_PX = 96
+"""Noise and blur are measured on so many pixels each way; more would tell no more."""
 LIGHT_CELL = 1 / 14
 """Light is looked at in cells of this share of the face width."""
 SKIN_RGB = (1.24, 0.95, 0.81)
 """Colour of skin under white light relative to its own mean: the middle of many photos."""
 SHARP_RATIO, FLAT_RATIO = 0.365, 0.25
-"""Detail between neighbours relative to detail between second neighbours: of a sharp photo of a face
-this, of a very soft one that. Medians over 150 aligned faces at 80-200 px, blurred on purpose."""
+"""Detail between neighbours relative to detail between second neighbours, in a sharp photo of a
+face and in a very soft one. Medians over 150 aligned faces at 80-200 px, blurred on purpose."""
 
 
 @dataclass(frozen=True)
 class Light:
-    """How a face is lit, and how its camera saw it.
+    """How a face is lit.
 
     Attributes:
         gain: (h, w) float32, light on each pixel relative to an evenly lit, well exposed face.
         cast: colour of the light, red, green and blue around 1.
         grey: 1 for a photo without colour, 0 for any other.
-        noise: deviation of the camera's noise, 0..1.
-        blur_px: deviation of the photo's own blur.
     """
 
     gain: np.ndarray
     cast: tuple[float, float, float]
     grey: float
+
+
+@dataclass(frozen=True)
+class Camera:
+    """What a camera did to a photo: deviation of its noise, 0..1, and of its blur in pixels."""
+
     noise: float
     blur_px: float
 
 
 def measure_light(face: np.ndarray, cover: np.ndarray, width_px: float, light: float) -> Light:
-    """Measure light and camera on the part of a photo that a mask will hide.
+    """Measure the light on the part of a photo that a mask will hide.
 
     Args:
         face: (h, w, 3) uint8 RGB, the region of the mask.
@@ -51,20 +57,18 @@ def measure_light(face: np.ndarray, cover: np.ndarray, width_px: float, light: f
     cell = max(1.0, LIGHT_CELL * width_px)
     size = max(3, round(width / cell)), max(3, round(height / cell))
     small = cv2.resize(face, size, interpolation=cv2.INTER_AREA)
-    weight = cv2.resize(cover, size, interpolation=cv2.INTER_AREA).ravel()
-    weight /= max(float(weight.sum()), 1e-3)
-    mean = (weight @ small.reshape(-1, 3)) / 255
+    weight = cv2.resize(cover, size, interpolation=cv2.INTER_LINEAR).reshape(-1)
+    mean = (weight @ small.reshape(-1, 3)) / (255 * max(float(weight.sum()), 1e-3))
     level = max(float(mean.sum()) / 3, 0.02)
     # Where the face turns from the light, so does the mask; and in a dark photo nothing is white.
-    broad = cv2.transform(small, _MEAN).astype(np.float32)
-    broad = cv2.GaussianBlur(broad, (0, 0), 1.4, borderType=cv2.BORDER_REPLICATE)
+    grey = cv2.transform(small, _MEAN).astype(np.float32)
+    broad = cv2.GaussianBlur(grey, (0, 0), 1.4, borderType=cv2.BORDER_REPLICATE)
     relative = np.minimum(np.maximum(broad * np.float32(1 / (255 * level)), 0.45), 1.25)
     exposure = min(max(level / 0.6, 0.25), 1.1) ** (0.7 * light)
     relative = np.float32(exposure) * relative ** np.float32(light)
     gain = cv2.resize(relative, (width, height), interpolation=cv2.INTER_LINEAR)
-    cast, grey = _cast(mean / level, light)
-    noise, blur_px = _camera(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY))
-    return Light(gain, cast, grey, noise, blur_px)
+    cast, colorless = _cast(mean / level, light)
+    return Light(gain, cast, colorless)
 
 
 _MEAN = np.full((1, 3), 1 / 3, np.float32)
@@ -83,46 +87,48 @@ def _cast(tint: np.ndarray, light: float) -> tuple[tuple[float, float, float], f
     return (red / mean, green / mean, blue / mean), grey
 
 
-def _camera(grey: np.ndarray) -> tuple[float, float]:
-    """Return the deviation of noise (0..1) and of blur (pixels) of a grey picture."""
-    height, width = grey.shape
+def measure_camera(face: np.ndarray) -> Camera:
+    """Measure noise and blur of a photo in the middle of a (h, w, 3) uint8 RGB region."""
+    height, width = face.shape[:2]
     if min(height, width) < 24:
-        return 0.0, 0.0
-    half = cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-    # Grey levels are whole numbers, so a strong blur shows only at half the size.
-    blur_px = max(_blur(grey), 2 * _blur(half))
+        return Camera(0.0, 0.0)
+    # As much off one side as off the other, so that a mirror image measures the same.
+    top, left = max(0, height - SAMPLE_PX) // 2, max(0, width - SAMPLE_PX) // 2
+    grey = cv2.cvtColor(face[top : height - top, left : width - left], cv2.COLOR_RGB2GRAY)
+    levels = grey.astype(np.int16)
+    # Grey levels are whole numbers, so a strong blur shows only in a coarser picture.
+    coarse = levels[:, :-2] + 2 * levels[:, 1:-1] + levels[:, 2:]
+    blur_px = max(_blur(levels, 1), 2 * _blur(coarse, 2))
     # In the smoothest parts of the face what is left of detail is the camera's noise.
     detail = np.abs(cv2.Laplacian(grey, cv2.CV_16S)).astype(np.float32)
     parts = cv2.resize(detail, (8, 8), interpolation=cv2.INTER_AREA).ravel()
     quiet = float(np.partition(parts, 6)[6])
     # Of white noise of deviation s, the mean absolute Laplacian is sqrt(20) s sqrt(2 / pi).
-    return quiet / (255 * 3.57), blur_px
+    return Camera(quiet / (255 * 3.57), blur_px)
 
 
-def _blur(grey: np.ndarray) -> float:
-    near = cv2.norm(cv2.filter2D(grey, cv2.CV_16S, _SECOND_DIFFERENCE))
-    far = cv2.norm(cv2.filter2D(grey, cv2.CV_16S, _FAR_SECOND_DIFFERENCE))
+def _blur(levels: np.ndarray, lag: int) -> float:
+    """Return the deviation of a blur, in steps of ``lag``, from how fast detail fades with scale."""
+    middle = 2 * levels[:, 2 * lag : -2 * lag]
+    near = cv2.norm(levels[:, lag : -3 * lag] + levels[:, 3 * lag : -lag] - middle)
+    far = cv2.norm(levels[:, : -4 * lag] + levels[:, 4 * lag :] - middle)
     ratio = max(near / max(far, 1e-3), FLAT_RATIO + 0.03)
     return min(max((SHARP_RATIO - ratio) / (ratio - FLAT_RATIO), 0.0), 1.2)
 
 
-_SECOND_DIFFERENCE = np.array([[1, -2, 1]], np.float32)
-_FAR_SECOND_DIFFERENCE = np.array([[1, 0, -2, 0, 1]], np.float32)
-
-
 def black_level(image: np.ndarray) -> float:
     """Return how bright black comes out in a photo, 0..1: more than 0 in haze and faded prints."""
-    small = cv2.resize(image, (20, 20), interpolation=cv2.INTER_AREA)
-    darkest = float(cv2.transform(small, _MEAN).min()) / 255
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    darkest = float(cv2.resize(grey, (20, 20), interpolation=cv2.INTER_AREA).min()) / 255
     return min(max(0.8 * (darkest - 0.1), 0.0), 0.2)
 
 
-def in_front(face: np.ndarray, chart: np.ndarray, cover: np.ndarray) -> np.ndarray:
+def in_front(face: np.ndarray, u: np.ndarray, v: np.ndarray, cover: np.ndarray) -> np.ndarray:
     """Guess what hangs before a mask: dark hair at its sides, the frame of glasses at its top.
 
     Args:
         face: (h, w, 3) uint8 RGB, the region of the mask.
-        chart: (h, w, 2) float32, (u, v) of each pixel.
+        u: (h, w) float32 chart coordinate across. v: the same down.
         cover: (h, w) float32 in 0..1, the mask.
 
     Returns:
@@ -131,6 +137,6 @@ def in_front(face: np.ndarray, chart: np.ndarray, cover: np.ndarray) -> np.ndarr
     grey = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY).astype(np.float32)
     skin = float((grey * cover).sum() / max(float(cover.sum()), 1e-3))
     dark = np.clip((0.5 * skin - grey) / max(0.2 * skin, 1.0), 0, 1)
-    side = np.clip((np.abs(chart[..., 0]) - 0.72) * 6, 0, 1)
-    top = np.clip((0.1 - chart[..., 1]) * 14, 0, 1)
+    side = np.clip((np.abs(u) - 0.72) * 6, 0, 1)
+    top = np.clip((0.1 - v) * 14, 0, 1)
     return np.asarray(dark * np.maximum(side, top), np.float32)

@@ -20,6 +20,7 @@ from MaskTheFace.canvas import U_RANGE, V_RANGE, Canvas, Rgb
 ROWS_V = np.array([0, 0.25, 0.5, 0.75, 1, 1.2])
 COLUMNS_U = np.array([-1, -0.5, 0, 0.5, 1])
 """Where geometry.py knows the chart from landmarks, and so where drawn templates are pinned."""
+TONE_UNIT = 1 / 200
 PX_PER_U_STEPS = tuple(round(16 * 2 ** (step / 3)) for step in range(17))
 """Templates are drawn at these sizes, 16 to 645 px to half a face; the nearest one is taken."""
 
@@ -62,6 +63,7 @@ class MaskTemplate:
         """The (2, 3) map from pixels of the art to the chart, fitted to the anchors."""
         xy1 = np.column_stack([self.anchors_xy, np.ones(len(self.anchors_xy))])
         solution, *_ = np.linalg.lstsq(xy1, self.anchors_uv.astype(np.float64), rcond=None)
+        solution[np.abs(solution) < 1e-9] = 0
         return np.asarray(solution.T, np.float32)
 
     @functools.cached_property
@@ -75,6 +77,29 @@ class MaskTemplate:
         alpha = self.rgba[..., 3:].astype(np.float32)
         color = np.rint(self.rgba[..., :3] * (alpha / 255)).astype(np.uint8)
         return np.dstack([color, self.rgba[..., 3]])
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the art, pixels."""
+        height, width = self.rgba.shape[:2]
+        return width, height
+
+    @functools.cached_property
+    def tones(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The art without its colour, as the warp wants it: fabric, trim, alpha.
+
+        Each (h, w) uint8. Fabric and trim are light times alpha, in TONE_UNIT, relative to the
+        undyed fabric where the art takes dye and to white where it does not.
+        """
+        alpha = self.rgba[..., 3]
+        dye = np.full_like(alpha, 255) if self.dye is None else self.dye
+        share = dye.astype(np.float32) / 255
+        grey = self.rgba[..., :3].astype(np.float32).mean(axis=2) / 255 * (alpha / np.float32(255))
+        parts = (grey * share / self.own_light, grey * (1 - share))
+        fabric, trim = (
+            np.clip(np.rint(part / TONE_UNIT), 0, 255).astype(np.uint8) for part in parts
+        )
+        return fabric, trim, alpha
 
     @functools.cached_property
     def own_light(self) -> float:
@@ -110,6 +135,13 @@ class MaskTemplate:
         """The anchors, then the outline: all chart points that are fitted to a face."""
         return np.concatenate([self.anchors_uv, self.outline_uv]).astype(np.float64)
 
+    def chart(self, art_x: np.ndarray, art_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the chart coordinates (u, v) of pixels of the art, of the shape of ``art_x``."""
+        (a, b, c), (d, e, f) = self.affine
+        if b == d == 0:  # drawn art lies straight on its sheet
+            return a * art_x + c, e * art_y + f
+        return a * art_x + b * art_y + c, d * art_x + e * art_y + f
+
     def near(self, px_per_u: float) -> MaskTemplate:
         """Return the art shrunk by area to about ``px_per_u``, or itself where it is no larger."""
         halvings = np.ceil(2 * np.log2(max(px_per_u / self.px_per_u, 1e-3)) - 0.3)
@@ -120,7 +152,7 @@ class MaskTemplate:
         levels = self.__dict__.setdefault("_levels", {})
         if scale not in levels:
             levels[scale] = self._shrunk(scale)
-        return levels[scale]  # type: ignore[no-any-return]
+        return levels[scale]
 
     def _shrunk(self, scale: float) -> MaskTemplate:
         height, width = self.rgba.shape[:2]

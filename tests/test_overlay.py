@@ -117,7 +117,8 @@ def test_a_mask_as_grey_as_the_face_leaves_no_rim(name: str, softness: float, gr
     points = Landmarks(CANONICAL * 100 + 15)
     masked = overlay_mask(face, points, style, dataclasses.replace(art, rgba=rgba))
     assert masked.covered.mouth > 0.99
-    assert difference(masked.image, face).max() <= 1
+    # Two for the sheen of cloth in even light, one for rounding.
+    assert difference(masked.image, face).max() <= 3
 
 
 def test_at_the_edge_of_a_white_mask_on_a_black_face_light_only_falls() -> None:
@@ -126,7 +127,7 @@ def test_at_the_edge_of_a_white_mask_on_a_black_face_light_only_falls() -> None:
     face = np.zeros_like(FACE)
     masked = overlay_mask(face, POINTS, PLAIN, dataclasses.replace(art, rgba=rgba))
     # The pixel is the alpha: no ringing, no dark or bright line.
-    assert np.abs(masked.image[..., 0] - 255 * masked.alpha).max() <= 1
+    assert np.abs(masked.image[..., 0] - 255 * masked.alpha).max() < 3.5
 
 
 def test_the_shadow_falls_on_skin_and_only_darkens() -> None:
@@ -151,7 +152,7 @@ def test_a_mirrored_face_gets_the_mirrored_mask(name: str) -> None:
         flipped = np.ascontiguousarray(scene[:, ::-1])
         again = overlay_mask(flipped, points.mirrored(scene.shape[1]), style.mirrored()).image
         off = difference(masked, again[:, ::-1])
-        assert (off > 2).mean() < 0.006
+        assert (off > 2).mean() < 0.003
         assert off.mean() < 0.1
 
 
@@ -194,7 +195,9 @@ def test_a_face_cut_by_the_border_is_masked_as_far_as_it_shows(
     shift = [0, cut[0]] if axis == 0 else [cut[0], 0]
     masked = overlay_mask(part, Landmarks(POINTS.xy - shift), style)
     check_laws(part, masked)
-    assert np.abs(masked.alpha - np.take(whole, range(*cut), axis=axis)).max() < 0.12
+    off = np.abs(masked.alpha - np.take(whole, range(*cut), axis=axis))
+    # The spline is solved on another lattice: a fifth of a pixel at most, at a few edges.
+    assert off.max() < 0.25 and (off > 0.1).mean() < 0.002
 
 
 def test_a_face_out_of_the_picture_changes_nothing() -> None:

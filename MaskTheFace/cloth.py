@@ -1,0 +1,134 @@
+"""The fabric of one mask as it lies on one face, before the light of the photo: colour and folds.
+
+Convention: planes are (h, w) float32 over the region of the mask, one for red, green and blue,
+0..255, premultiplied; alpha is 0..1. Planes, because one factor for three channels is several times
+faster on them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from MaskTheFace.fabric import BANK, FOLD_UNIT, fold_map, stain_map, weave
+from MaskTheFace.patterns import printed_sheet, tile_colors
+from MaskTheFace.style import MaskStyle
+from MaskTheFace.templates import TONE_UNIT, MaskTemplate
+
+SOAK = (0.35, 0.42, 0.55)
+"""How much red, green and blue the darkest stain takes away: dirt is brownish."""
+SHEEN = 0.03
+"""Dark cloth is never quite black: where the folds catch light it keeps this share of white."""
+TRIM_WHITE = (255, 255, 255)
+Planes = list[np.ndarray]
+
+
+def draped(
+    template: MaskTemplate,
+    art_x: np.ndarray,
+    art_y: np.ndarray,
+    style: MaskStyle,
+    tile: np.ndarray | None,
+    blur_px: float,
+) -> tuple[Planes, np.ndarray]:
+    """Return the fabric under even light, and its alpha.
+
+    Args:
+        template: the art.
+        art_x: (h, w) float32, where in the art each pixel of the region lies. art_y: the same.
+        style: colours, print, folds, stains and thickness are used.
+        tile: (h, w, 3) uint8 RGB, a user's own print.
+        blur_px: deviation of a blur to apply.
+    """
+    own_colors = style.color is None and style.pattern is None and tile is None
+    folds = fold_map(style.seed % BANK, *template.size_wh)
+    fabric, trim, alpha, folds = _warped(cv2.merge([*template.tones, folds]), art_x, art_y, blur_px)
+    alpha *= np.float32(style.opacity / 255)
+    folds -= 128
+    folds *= np.float32(FOLD_UNIT * style.wrinkles)
+    folds += 1
+    if style.weave > 0:
+        chart = template.chart(art_x, art_y)
+        threads = weave(*chart, template.px_per_u, style.weave)
+        if threads is not None:
+            folds *= threads
+    folds *= np.float32(style.opacity)
+    if own_colors and template.dye is None:
+        planes = _warped(template.premultiplied, art_x, art_y, blur_px)[:3]
+        for plane in planes:
+            plane *= folds
+    else:
+        fabric *= folds
+        colors = _fabric_colors(template, art_x, art_y, style, tile, blur_px)
+        planes = _dyed(fabric, trim, alpha, style, colors)
+    if style.dirt > 0:
+        _soil(planes, template, art_x, art_y, style)
+    return planes, alpha
+
+
+def _warped(sheet: np.ndarray, art_x: np.ndarray, art_y: np.ndarray, blur_px: float) -> Planes:
+    """Lay (h, w, 4) uint8 art on the region; returns its planes as float32."""
+    layer = cv2.remap(sheet, art_x, art_y, cv2.INTER_LINEAR)
+    if blur_px > 0.3:
+        side = 2 * math.ceil(2.2 * blur_px) + 1
+        layer = cv2.GaussianBlur(layer, (side, side), blur_px)
+    return [plane.astype(np.float32) for plane in cv2.split(layer)]
+
+
+def _dyed(
+    fabric: np.ndarray, trim: np.ndarray, alpha: np.ndarray, style: MaskStyle, colors: Planes
+) -> Planes:
+    """Colour the tones of the art: the fabric where it takes dye, the trim elsewhere."""
+    fabric *= np.float32(TONE_UNIT)
+    trim *= np.float32(TONE_UNIT * style.opacity)
+    sheen = np.maximum(fabric - np.float32(0.75) * alpha, 0)
+    sheen *= np.float32(SHEEN * 255)
+    planes = []
+    for color, other in zip(colors, style.trim or TRIM_WHITE, strict=True):
+        plane = fabric * color
+        plane += trim * np.float32(other)
+        plane += sheen
+        planes.append(plane)
+    return planes
+
+
+def _fabric_colors(
+    template: MaskTemplate,
+    art_x: np.ndarray,
+    art_y: np.ndarray,
+    style: MaskStyle,
+    tile: np.ndarray | None,
+    blur_px: float,
+) -> Planes:
+    """Return the cloth's red, green and blue before any light: numbers or (h, w), 0..255."""
+    own = template.own_color * 255
+    wanted = own if style.color is None else np.array(style.color)
+    plain = [np.asarray(part, np.float32) for part in own + style.color_weight * (wanted - own)]
+    if tile is not None:
+        printed = tile_colors(tile, *template.chart(art_x, art_y), style.pattern_scale)
+        weight = np.float32(style.pattern_weight)
+        return [part + weight * (printed[..., i] - part) for i, part in enumerate(plain)]
+    if style.pattern is None:
+        return plain
+    second, third = printed_sheet(template, style)
+    # Four planes are warped faster than two.
+    inks = _warped(cv2.merge([second, third, second, third]), art_x, art_y, blur_px)[:2]
+    for ink, color in zip(inks, style.pattern_colors, strict=True):
+        share = ink * np.float32(style.pattern_weight / 255)
+        plain = [
+            part + share * (np.float32(value) - part)
+            for part, value in zip(plain, color, strict=True)
+        ]
+    return plain
+
+
+def _soil(
+    planes: Planes, template: MaskTemplate, art_x: np.ndarray, art_y: np.ndarray, style: MaskStyle
+) -> None:
+    """Lay stains on the fabric, in place."""
+    stains = stain_map(style.seed // BANK % BANK, *template.size_wh)
+    dark = cv2.remap(stains, art_x, art_y, cv2.INTER_LINEAR).astype(np.float32)
+    for plane, soak in zip(planes, SOAK, strict=True):
+        plane *= 1 - dark * np.float32(soak * style.dirt / 255)
