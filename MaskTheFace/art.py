@@ -18,6 +18,7 @@ wearer's.
 from __future__ import annotations
 
 import configparser
+import hashlib
 import itertools
 import json
 import math
@@ -145,6 +146,24 @@ def for_face(art: Sequence[MaskTemplate], landmarks: Landmarks) -> list[MaskTemp
     return [
         views.get(view) or views.get("") or next(iter(views.values())) for views in masks.values()
     ]
+
+
+def draw_view(
+    art: Sequence[MaskTemplate], landmarks: Landmarks, rng: np.random.Generator
+) -> MaskTemplate:
+    """Draw one mask of art, each as likely as another, in the view that suits a face."""
+    views = for_face(art, landmarks)
+    return views[int(rng.random() * len(views))]
+
+
+def fingerprint(art: Sequence[MaskTemplate]) -> str:
+    """Name art by what it holds: names, pixels and anchors."""
+    digest = hashlib.sha256()
+    for template in art:
+        digest.update(f"{template.name} {template.rgba.shape}".encode())
+        for part in (template.rgba, template.anchors_xy, template.anchors_uv):
+            digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()[:12]
 
 
 def _read_folder(folder: Path) -> list[MaskTemplate]:
