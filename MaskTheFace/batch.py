@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from MaskTheFace.art import ArtError, draw_view, fingerprint, read_art
 from MaskTheFace.config import GenerateConfig, Wanted
 from MaskTheFace.images import encode_grey, encode_image, read_image, write_bytes
 from MaskTheFace.landmarks import (
@@ -30,7 +31,7 @@ from MaskTheFace.manifest import ManifestRow, format_box
 from MaskTheFace.overlay import COVERED, Masked, overlay_mask
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import MaskStyle, parse_color, sample_style
-from MaskTheFace.templates import SPECIAL
+from MaskTheFace.templates import SPECIAL, MaskTemplate
 
 BATCH_PIXELS = 24_000_000
 """Photos held in memory at once: as many as are handed over, or this many pixels and one more."""
@@ -38,13 +39,17 @@ BATCH_PIXELS = 24_000_000
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """One photo with all a worker needs; ``stem`` names its output, without mask and suffix."""
+    """One photo with all a worker needs; ``stem`` names its output, without mask and suffix.
+
+    ``art`` is the fingerprint of ``config.art``, as ``load_art`` returns it.
+    """
 
     path: Path
     source: str
     stem: str
     config: GenerateConfig
     faces: tuple[Landmarks, ...] | None = None
+    art: str = ""
 
     @property
     def suffix(self) -> str:
@@ -86,10 +91,40 @@ def mask_photos(jobs: Sequence[PhotoJob]) -> list[list[ManifestRow]]:
         The rows of each job, in the order of the jobs; the pictures are written.
 
     Raises:
+        ArtError: the user's own art cannot be read any more, or was changed.
         LandmarkError: dlib is needed and missing: no photo could be done.
         OSError: the disk is full or cannot be written.
     """
+    for job in jobs:
+        _own_art(job)
     return [photo.rows for batch in _batches(jobs) for photo in _mask_batch(batch)]
+
+
+_ART: dict[str, list[MaskTemplate]] = {}
+
+
+def load_art(path: Path) -> str:
+    """Read a user's own art, keep it for this process, and return its fingerprint.
+
+    Raises:
+        ArtError: it cannot be used.
+    """
+    art = read_art(path)
+    name = fingerprint(art)
+    if name not in _ART:
+        _ART.clear()
+        _ART[name] = art
+    return name
+
+
+def _own_art(job: PhotoJob) -> list[MaskTemplate]:
+    """Return the user's own art, read once in each process; empty where none is asked for."""
+    path = job.config.art
+    if path is None:
+        return []
+    if job.art not in _ART and load_art(path) != job.art:
+        raise ArtError(f"{path}: was changed while masks were drawn; run again")
+    return _ART[job.art]
 
 
 def _batches(jobs: Sequence[PhotoJob]) -> Iterator[list[_Photo]]:
@@ -177,12 +212,15 @@ def _mask_faces(photo: _Photo, wanted: Wanted, rng: np.random.Generator) -> list
     """Mask all faces of a photo in one picture; a row for each face."""
     job, out = photo.job, photo.image
     tile = None if wanted.print_file is None else _read_print(wanted.print_file)
-    cover = _Cover(job.config, out)
+    cover, art = _Cover(job.config, out), _own_art(job)
     rows = []
     for face in photo.faces:
         style = draw_style(wanted, job.config, rng)
+        template = draw_view(art, face, rng) if art else None
+        if template is not None:
+            style = dataclasses.replace(style, template=template.name)
         try:
-            masked = overlay_mask(out, face, style, tile=tile)
+            masked = overlay_mask(out, face, style, template, tile)
             if not masked.changed.any():
                 raise ValueError("the landmarks lie outside the photo; give them in its own pixels")
         except (ValueError, cv2.error) as error:

@@ -19,6 +19,8 @@ Kind = Literal["surgical", "N95", "KN95", "cloth", "gas", "empty", "inpaint", "r
 
 OLD_NAMES = {"surgical_blue": ("surgical", "#6fa8d6"), "surgical_green": ("surgical", "#7fc4ae")}
 """Types that codes written for the original tool may name: type and colour."""
+OWN_ART = "art"
+"""What pictures of one's own masks are named after."""
 NO_RESULT = ("workers", "verbose", "limit", "manifest", "contact_sheet", "dry_run")
 """Settings that change no picture: an interrupted run goes on whatever they are."""
 
@@ -33,6 +35,9 @@ class GenerateConfig:
     """Folder to write; by default <path>_masked beside the input."""
     mask_type: Kind = "surgical"
     """Which mask; random: another one for each face; all: one picture of each type."""
+    art: Path | None = None
+    """Masks of your own in place of a type: a PNG with its anchors, a masks.cfg, or a folder of
+    these (python -m MaskTheFace.art checks them). Each face gets one, in the view that suits it."""
     color: str | None = None
     """Colour of the fabric, #rrggbb, or random for what people wear. Off unless given."""
     color_weight: float = 0.5
@@ -92,6 +97,8 @@ class GenerateConfig:
             parse_color(str(self.color))
         if self.pattern:
             _check_pattern(self.pattern)
+        if self.art is not None and (self.codes or self.mask_type != "surgical"):
+            raise ValueError("art takes the place of mask_type and code; give it alone")
         for code in self.codes:
             parse_code(code)
 
@@ -130,6 +137,8 @@ class GenerateConfig:
         """Return the masks that one photo gets, a picture each."""
         if self.codes:
             return [parse_code(str(rng.choice(self.codes)))]
+        if self.art is not None:
+            return [Wanted(OWN_ART, self.color, self.pattern or None)]
         kinds = list(TYPES) if self.mask_type == "all" else [self.mask_type]
         return [Wanted(kind, self.color, self.pattern or None) for kind in kinds]
 
@@ -144,8 +153,8 @@ class Wanted:
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """The templates to draw one from."""
-        if self.kind == "random":
+        """The templates to draw one from; own art is worn as any of them is."""
+        if self.kind in ("random", OWN_ART):
             return tuple(TEMPLATES)
         return TYPES.get(self.kind, (self.kind,))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from MaskTheFace.annotations import landmarks_csv, pictures, write_coco, write_yolo
-from MaskTheFace.batch import PhotoJob, mask_photos
+from MaskTheFace.batch import PhotoJob, load_art, mask_photos
 from MaskTheFace.config import GenerateConfig, parse_code
 from MaskTheFace.images import (
     fit_square,
@@ -48,12 +48,13 @@ def generate(config: GenerateConfig) -> list[ManifestRow]:
     Raises:
         GenerateError: no such path, an empty folder, a full disk.
         LandmarkError: dlib is needed and missing, or the landmark file is bad.
+        ArtError: the user's own art cannot be used.
     """
     if config.dry_run:
         raise GenerateError("a dry run writes nothing; ask plan() what would be done")
     jobs = find_jobs(config)
     try:
-        journal = Journal(_journal_path(config))
+        journal = Journal(_journal_path(config, jobs))
         tell = _print_rows if config.verbose else None
         rows = run_journalled(mask_photos, jobs, journal, config.workers, "photos", tell)
         _write_by_products(config, jobs, rows)
@@ -73,12 +74,17 @@ def find_jobs(config: GenerateConfig) -> list[PhotoJob]:
     Raises:
         GenerateError: no such path, or no photo there.
         LandmarkError: the landmark file is bad.
+        ArtError: the user's own art cannot be used.
     """
     if not config.path.exists():
         raise GenerateError(f"{config.path}: no such file or folder; check the path")
+    art = load_art(config.art) if config.art else ""
     folder = config.path if config.path.is_dir() else config.path.parent
     paths = list_images(folder) if config.path.is_dir() else [config.path]
-    paths = _outside(paths, config.output_folder)[: config.limit]
+    paths = _outside(paths, config.output_folder)
+    if config.art and config.path.is_dir():
+        paths = _without_art(paths, folder, config.art)
+    paths = paths[: config.limit]
     if not paths:
         raise GenerateError(f"{config.path}: no images in this folder; check the path")
     given = read_landmarks(config.landmarks) if config.landmarks else None
@@ -93,7 +99,7 @@ def find_jobs(config: GenerateConfig) -> list[PhotoJob]:
             stem += "_"
         stems.add(stem)
         faces = None if given is None else tuple(given.get(source, ()))
-        jobs.append(PhotoJob(path, source, stem, config, faces))
+        jobs.append(PhotoJob(path, source, stem, config, faces, art))
     return jobs
 
 
@@ -105,8 +111,16 @@ def _outside(paths: Sequence[Path], output: Path) -> list[Path]:
     return [path for path in paths if path.parent not in inside]
 
 
-def _journal_path(config: GenerateConfig) -> Path:
-    return config.output_folder / f".journal-{config.digest()}.csv"
+def _without_art(paths: Sequence[Path], folder: Path, art: Path) -> list[Path]:
+    """Leave out the user's own art, where it lies among the photos."""
+    if not art.is_dir():
+        png = art.with_suffix(".png").resolve()
+        return [path for path in paths if path.name != png.name or path.resolve() != png]
+    return _outside(paths, art) if folder.resolve() in art.resolve().parents else list(paths)
+
+
+def _journal_path(config: GenerateConfig, jobs: Sequence[PhotoJob]) -> Path:
+    return config.output_folder / f".journal-{config.digest()}{jobs[0].art}.csv"
 
 
 def _print_rows(job: PhotoJob, rows: Sequence[ManifestRow]) -> None:
@@ -173,9 +187,10 @@ def plan(config: GenerateConfig) -> str:
     Raises:
         GenerateError: as ``generate``, before it writes.
         LandmarkError: the landmark file is bad.
+        ArtError: the user's own art cannot be used.
     """
     jobs = find_jobs(config)
-    done = finished(_journal_path(config))
+    done = finished(_journal_path(config, jobs))
     names = [
         f"{job.picture(wanted)}{job.suffix}" for job in jobs for wanted in config.wanted(job.rng())
     ]
@@ -187,7 +202,7 @@ def plan(config: GenerateConfig) -> str:
         f"{len(jobs)} photos in {config.path}, {sum(job.source in done for job in jobs)} of them "
         "done by an interrupted run",
         f"{len(names)} pictures to {config.output_folder} (first: {names[0]})",
-        f"masks: {', '.join(config.codes) or config.mask_type}; faces: {how}",
+        f"masks: {', '.join(config.codes) or config.art or config.mask_type}; faces: {how}",
         f"manifest: {config.manifest_path}",
     ]
     if config.verbose:
