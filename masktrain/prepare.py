@@ -47,7 +47,7 @@ BARE, MASKED = "no_mask", "wearing_mask"
 SPLITS = ("train", "val", "test")
 LANDMARKS = "landmarks.csv"
 """The 68 points of every bare crop, in its pixels, as `MaskTheFace.landmarks` reads them."""
-DATA_VERSION = 3
+DATA_VERSION = 4
 """Raised when the same settings would give other crops: data of an older version is refused."""
 
 

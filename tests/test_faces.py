@@ -21,6 +21,7 @@ from masktrain.faces import (
     FaceError,
     FaceRef,
     crop_face,
+    face_box,
     fingerprint,
     lfw_folder,
     list_faces,
@@ -63,11 +64,19 @@ def test_a_crop_is_a_square_of_1_3_times_the_longer_side() -> None:
     photo = np.zeros((600, 600, 3), np.uint8)
     face = Landmarks(CANONICAL * [300, 400] + 100)
     crop = crop_face(photo, face, 128)
-    x0, y0, x1, y1 = face.box_xyxy
-    assert crop.box_xyxy == (x0, y0, x1, y1)
-    cx0, cy0, cx1, cy1 = crop.landmarks.box_xyxy
-    assert max(cx1 - cx0, cy1 - cy0) == pytest.approx(128 / 1.3, rel=0.01)
-    assert ((cx0 + cx1) / 2, (cy0 + cy1) / 2) == pytest.approx((63.5, 63.5), abs=0.6)
+    assert crop.box_xyxy == face_box(face)
+    x0, y0, x1, y1 = face_box(crop.landmarks)
+    assert max(x1 - x0, y1 - y0) == pytest.approx(128 / 1.3, rel=0.01)
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((63.5, 63.5), abs=0.6)
+
+
+def test_a_face_box_holds_the_landmarks_and_the_forehead() -> None:
+    face = Landmarks(CANONICAL * 300)
+    x0, y0, x1, y1 = face_box(face)
+    assert (x0, x1, y1) == (face.box_xyxy[0], face.box_xyxy[2], face.box_xyxy[3])
+    nasion_to_chin = face.xy[8, 1] - face.xy[27, 1]
+    brows = face.xy[[19, 24], 1].min()
+    assert brows - y0 == pytest.approx(0.26 * nasion_to_chin)
 
 
 def test_beyond_the_photo_its_border_is_repeated() -> None:
