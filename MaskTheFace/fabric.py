@@ -47,7 +47,8 @@ def fold_map(number: int, width: int, height: int) -> np.ndarray:
         ridge = np.exp(-((distance / wide) ** 2)) - 0.7 * np.exp(-((distance / wide - 1.5) ** 2))
         light += rng.normal(0, 0.17) * along * ridge
     light += 0.09 * _blotches(rng, u.shape, 18) + 0.05 * _crumple(rng, u.shape)
-    steps = np.clip(128 + light / FOLD_UNIT, 0, 255)
+    # A whole mask is no darker for its folds.
+    steps = np.clip(128 + (light - light.mean()) / FOLD_UNIT, 0, 255)
     return cv2.resize(np.rint(steps).astype(np.uint8), (width, height))
 
 

@@ -206,7 +206,7 @@ def sample_style(
         pattern_colors=(_any_color(share), _any_color(share)),
         pattern_scale=0.12 * 7.5 ** share(),
         pattern_weight=0.6 + 0.4 * share(),
-        top=0.02 + 0.07 * normal(),
+        top=min(0.02 + 0.07 * normal(), 0.16),
         bottom=-0.06 + 0.16 * share(),
         width=0.88 + 0.2 * share(),
         tilt_deg=2.5 * normal(),
