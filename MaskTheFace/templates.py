@@ -21,8 +21,9 @@ ROWS_V = np.array([0, 0.25, 0.5, 0.75, 1, 1.2])
 COLUMNS_U = np.array([-1, -0.5, 0, 0.5, 1])
 """Where geometry.py knows the chart from landmarks, and so where drawn templates are pinned."""
 TONE_UNIT = 1 / 200
-PX_PER_U_STEPS = tuple(round(16 * 2 ** (step / 3)) for step in range(17))
-"""Templates are drawn at these sizes, 16 to 645 px to half a face; the nearest one is taken."""
+PX_PER_U_STEPS = tuple(round(16 * 2 ** (step / 3)) for step in range(13))
+"""Templates are drawn at these sizes, 16 to 256 px to half a face; the nearest one is taken. Larger
+faces get the largest, enlarged: all designs at twice its size would fill a gigabyte."""
 
 
 @dataclass(frozen=True)
