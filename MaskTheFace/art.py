@@ -166,6 +166,21 @@ def fingerprint(art: Sequence[MaskTemplate]) -> str:
     return digest.hexdigest()[:12]
 
 
+def art_pictures(path: Path) -> set[Path]:
+    """Return the pictures, resolved, that ``read_art`` reads from a path: they are no photos."""
+    path = Path(path)
+    if path.suffix.lower() == ".cfg":
+        sections = _sections(path).items()
+        return {_art_file(path, name, part["template"]).resolve() for name, part in sections}
+    if not path.is_dir():
+        return {path.with_suffix(".png").resolve()}
+    files = [file for file in path.iterdir() if file.is_file()]
+    own = {file.with_suffix(".png").resolve() for file in files if file.suffix == ".json"}
+    for cfg in (file for file in files if file.suffix.lower() == ".cfg"):
+        own |= art_pictures(cfg)
+    return own
+
+
 def _read_folder(folder: Path) -> list[MaskTemplate]:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     art: list[MaskTemplate] = []

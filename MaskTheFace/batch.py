@@ -204,14 +204,14 @@ def _mask(photo: _Photo) -> None:
     if job.config.write_original_image and any(row.path for row in rows):
         path = _write_picture(job, photo.image, f"original/{job.stem}")
         rows.insert(0, job.row(path=path, label="no_mask", size_wh=_size(photo.image)))
-    photo.image = photo.image[:0]
+    photo.image = np.empty((0, 0, 3), np.uint8)
     photo.rows = rows
 
 
 def _mask_faces(photo: _Photo, wanted: Wanted, rng: np.random.Generator) -> list[ManifestRow]:
     """Mask all faces of a photo in one picture; a row for each face."""
     job, out = photo.job, photo.image
-    tile = None if wanted.print_file is None else _read_print(wanted.print_file)
+    tile = None if wanted.print_file is None else _read_print(*_stamped(wanted.print_file))
     cover, art = _Cover(job.config, out), _own_art(job)
     rows = []
     for face in photo.faces:
@@ -243,9 +243,17 @@ def _mask_faces(photo: _Photo, wanted: Wanted, rng: np.random.Generator) -> list
     return done
 
 
+def _stamped(path: str) -> tuple[str, int, int]:
+    """Return a file with its time and size: changed, it is another."""
+    found = Path(path).stat()
+    return path, found.st_mtime_ns, found.st_size
+
+
 @functools.lru_cache(maxsize=64)
-def _read_print(path: str) -> np.ndarray:
-    return read_image(path)
+def _read_print(path: str, *_stamp: int) -> np.ndarray:
+    tile = read_image(path)
+    tile.flags.writeable = False
+    return tile
 
 
 class _Cover:
@@ -276,11 +284,15 @@ class _Cover:
 def draw_style(wanted: Wanted, config: GenerateConfig, rng: np.random.Generator) -> MaskStyle:
     """Draw how the mask sits; colour and pattern only as asked for."""
     if wanted.kind in SPECIAL:
-        return MaskStyle(template=wanted.kind, shadow=0.0, wrinkles=0.0, light=0.0, grain=0.0)
+        return MaskStyle(
+            template=wanted.kind, shadow=0, wrinkles=0, weave=0, light=0, softness=0, match=0
+        )
     drawn = sample_style(rng, wanted.templates, ())
     changes: dict[str, object] = {"color": None, "pattern": None}
+    if wanted.color is None:
+        changes["trim"] = None
     if wanted.color == "random":
-        changes = {"color": drawn.color, "pattern": None}
+        changes["color"] = drawn.color
     elif wanted.color is not None:
         changes |= {"color": parse_color(wanted.color), "color_weight": config.color_weight}
     if wanted.pattern is not None:

@@ -119,7 +119,7 @@ def form_light(canvas: Canvas, bulge: float = 0.28) -> np.ndarray:
     return 1.0 - bulge * side**2 - 0.42 * under**1.4 + 0.07 * ridge - 0.09 * flank
 
 
-def crease(canvas: Canvas, distance: np.ndarray, width: float, depth: float) -> np.ndarray:
+def crease(distance: np.ndarray, width: float, depth: float) -> np.ndarray:
     """Return the light of a fold: a dark line with a lit lip at a signed distance of 0."""
     x = distance / width
     return 1 - depth * np.exp(-(x**2)) + 0.5 * depth * np.exp(-((x - 1.6) ** 2))

@@ -23,6 +23,8 @@ SHEEN = 0.03
 """Dark cloth is never quite black: where the folds catch light it keeps this share of white."""
 TRIM_WHITE = (255, 255, 255)
 Planes = list[np.ndarray]
+Ink = tuple[np.ndarray | np.float32, list[np.ndarray] | list[np.float32]]
+"""How far a colour covers what is below, and its red, green and blue, 0..255."""
 
 
 def draped(
@@ -42,7 +44,6 @@ def draped(
         tile: (h, w, 3) uint8 RGB, a user's own print.
         blur_px: deviation of a blur to apply.
     """
-    own_colors = style.color is None and style.pattern is None and tile is None
     folds = fold_map(style.seed % BANK, *template.size_wh)
     fabric, trim, alpha, folds = _warped(cv2.merge([*template.tones, folds]), art_x, art_y, blur_px)
     alpha *= np.float32(style.opacity / 255)
@@ -55,14 +56,18 @@ def draped(
         if threads is not None:
             folds *= threads
     folds *= np.float32(style.opacity)
-    if own_colors and template.dye is None:
+    fabric *= folds
+    inks = _inks(template, art_x, art_y, style, tile, blur_px)
+    if template.dye is None:
         planes = _warped(template.premultiplied, art_x, art_y, blur_px)[:3]
         for plane in planes:
             plane *= folds
+        fabric *= np.float32(TONE_UNIT)
+        for share, color in inks:
+            for plane, part in zip(planes, color, strict=True):
+                plane += share * (fabric * part - plane)
     else:
-        fabric *= folds
-        colors = _fabric_colors(template, art_x, art_y, style, tile, blur_px)
-        planes = _dyed(fabric, trim, alpha, style, colors)
+        planes = _dyed(fabric, trim, alpha, style, _mixed(template.own_color, inks))
     if style.dirt > 0:
         _soil(planes, template, art_x, art_y, style)
     return planes, alpha
@@ -94,34 +99,41 @@ def _dyed(
     return planes
 
 
-def _fabric_colors(
+def _inks(
     template: MaskTemplate,
     art_x: np.ndarray,
     art_y: np.ndarray,
     style: MaskStyle,
     tile: np.ndarray | None,
     blur_px: float,
-) -> Planes:
-    """Return the cloth's red, green and blue before any light: numbers or (h, w), 0..255."""
-    own = template.own_color * 255
-    wanted = own if style.color is None else np.array(style.color)
-    plain = [np.asarray(part, np.float32) for part in own + style.color_weight * (wanted - own)]
+) -> list[Ink]:
+    """Return what lies over the art's own colour, bottom to top: dye, then print."""
+    inks: list[Ink] = []
+    if style.color is not None:
+        inks.append((np.float32(style.color_weight), [np.float32(part) for part in style.color]))
     if tile is not None:
-        printed = tile_colors(tile, *template.chart(art_x, art_y), style.pattern_scale)
-        weight = np.float32(style.pattern_weight)
-        return [part + weight * (printed[..., i] - part) for i, part in enumerate(plain)]
-    if style.pattern is None:
-        return plain
-    second, third = printed_sheet(template, style)
-    # Four planes are warped faster than two.
-    inks = _warped(cv2.merge([second, third, second, third]), art_x, art_y, blur_px)[:2]
-    for ink, color in zip(inks, style.pattern_colors, strict=True):
-        share = ink * np.float32(style.pattern_weight / 255)
-        plain = [
-            part + share * (np.float32(value) - part)
-            for part, value in zip(plain, color, strict=True)
+        chart = template.chart(art_x, art_y)
+        printed = tile_colors(tile, *chart, style.pattern_scale, template.px_per_u)
+        inks.append((np.float32(style.pattern_weight), list(np.moveaxis(printed, 2, 0))))
+    elif style.pattern is not None:
+        second, third = printed_sheet(template, style)
+        # Four planes are warped faster than two.
+        shares = _warped(cv2.merge([second, third, second, third]), art_x, art_y, blur_px)[:2]
+        for share, color in zip(shares, style.pattern_colors, strict=True):
+            share *= np.float32(style.pattern_weight / 255)
+            inks.append((share, [np.float32(part) for part in color]))
+    return inks
+
+
+def _mixed(own: np.ndarray, inks: list[Ink]) -> Planes:
+    """Return the cloth's red, green and blue before any light: numbers or (h, w), 0..255."""
+    colors = [np.asarray(part * 255, np.float32) for part in own]
+    for share, ink in inks:
+        colors = [
+            np.asarray(color + share * (np.asarray(part) - color), np.float32)
+            for color, part in zip(colors, ink, strict=True)
         ]
-    return plain
+    return colors
 
 
 def _soil(

@@ -131,6 +131,12 @@ class GenerateConfig:
         """Name the settings that decide the result: only a journal of the same ones may go on."""
         values = dataclasses.asdict(self)
         text = {name: str(value) for name, value in values.items() if name not in NO_RESULT}
+        # Files may change between two runs; their names do not say so.
+        prints = [Wanted("", pattern=self.pattern or None).print_file]
+        prints += [parse_code(code).print_file for code in self.codes]
+        for path in (self.landmarks, *prints):
+            if path is not None and Path(path).is_file():
+                text[str(path)] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).hexdigest()[:12]
 
     def wanted(self, rng: np.random.Generator) -> list[Wanted]:

@@ -109,11 +109,11 @@ def _surgical(canvas: Canvas, half: Points, pleats: int, depth: float) -> np.nda
     sag = 0.10 * (1 - canvas.u**2)
     for place in np.linspace(0.34, 0.80, pleats):
         below = canvas.v - place - sag * (place - 0.3)
-        light = light * crease(canvas, below, 0.016, depth) * step(below, 0.1) ** (2 * depth)
+        light = light * crease(below, 0.016, depth) * step(below, 0.1) ** (2 * depth)
     upper = 0.05 + 0.12 * np.clip(np.abs(canvas.u) / 0.6, 0, 1) ** 1.5
-    light = light * crease(canvas, canvas.v - upper - 0.03, 0.012, 0.10)
-    light = light * crease(canvas, canvas.v - 1.03 + 0.16 * canvas.u**2, 0.012, 0.10)
-    light = light * crease(canvas, np.abs(canvas.u) - 0.84, 0.012, 0.10)
+    light = light * crease(canvas.v - upper - 0.03, 0.012, 0.10)
+    light = light * crease(canvas.v - 1.03 + 0.16 * canvas.u**2, 0.012, 0.10)
+    light = light * crease(np.abs(canvas.u) - 0.84, 0.012, 0.10)
     _lit(canvas, light, cover)
     nose_wire(canvas, half[0][1] + 0.06, cover)
     return cover
@@ -143,7 +143,7 @@ def surgical_tied(canvas: Canvas) -> None:
     """Tied behind the head: two straps a side, one up over the ear, one down round the neck."""
     straps(canvas, [(((0.88, 0.16), (1.4, -0.48)), 0.07), (((0.84, 0.7), (1.4, 0.62)), 0.07)])
     cover = _surgical(canvas, SURGICAL, pleats=3, depth=0.13)
-    _lit(canvas, crease(canvas, canvas.v - 0.13, 0.012, 0.1), cover)
+    _lit(canvas, crease(canvas.v - 0.13, 0.012, 0.1), cover)
 
 
 def _cup(canvas: Canvas) -> None:
@@ -153,7 +153,7 @@ def _cup(canvas: Canvas) -> None:
     radius = np.hypot(canvas.u / 0.85, (canvas.v - 0.52) / 0.62)
     cup = 1.03 - 0.3 * np.clip(radius, 0, 1.2) ** 3 - 0.14 * (canvas.v - 0.4)
     canvas.paint(cover, cup)
-    _lit(canvas, crease(canvas, radius - 0.84, 0.025, 0.09), cover)
+    _lit(canvas, crease(radius - 0.84, 0.025, 0.09), cover)
     clip = canvas.line([(-0.2, 0.10), (-0.09, 0.03), (0, 0.01), (0.09, 0.03), (0.2, 0.10)], 0.045)
     canvas.paint(clip * cover, 0.9, STEEL)
 
@@ -176,7 +176,7 @@ def n95_duckbill(canvas: Canvas) -> None:
     edge = 0.56 + 0.03 * canvas.u**2
     upper = np.clip((edge - canvas.v) / 0.04 + 0.5, 0, 1)
     canvas.paint(cover, 0.80 + 0.24 * upper - 0.2 * canvas.u**2)
-    _lit(canvas, crease(canvas, canvas.v - edge, 0.018, 0.2), cover)
+    _lit(canvas, crease(canvas.v - edge, 0.018, 0.2), cover)
 
 
 def _fold_flat(canvas: Canvas, seam_depth: float) -> np.ndarray:
@@ -185,7 +185,7 @@ def _fold_flat(canvas: Canvas, seam_depth: float) -> np.ndarray:
     cover = canvas.area(outline)
     facet = 1.02 - 0.30 * np.abs(canvas.u) - 0.3 * np.clip(canvas.v - 0.65, 0, 1)
     canvas.paint(cover, facet)
-    _lit(canvas, crease(canvas, canvas.u, 0.02, seam_depth), cover)
+    _lit(canvas, crease(canvas.u, 0.02, seam_depth), cover)
     hem(canvas, outline, cover, 0.04)
     return cover
 
@@ -194,7 +194,7 @@ def kn95_fold(canvas: Canvas) -> None:
     """Fold-flat mask with a seam down the middle and welded ribs."""
     cover = _fold_flat(canvas, 0.22)
     slant = np.abs(canvas.u) - 0.55 - 0.12 * canvas.v
-    _lit(canvas, crease(canvas, slant, 0.014, 0.10), cover)
+    _lit(canvas, crease(slant, 0.014, 0.10), cover)
     nose_wire(canvas, 0.04, cover)
 
 
@@ -209,16 +209,16 @@ def kn95_boat(canvas: Canvas) -> None:
     cover = _fold_flat(canvas, 0.0)
     for place, bend in ((0.33, 0.18), (0.80, -0.16)):
         below = canvas.v - place - bend * canvas.u**2
-        _lit(canvas, crease(canvas, below, 0.016, 0.2) * step(below, 0.16) ** 0.5, cover)
+        _lit(canvas, crease(below, 0.016, 0.2) * step(below, 0.16) ** 0.5, cover)
 
 
 def _pitta(canvas: Canvas) -> np.ndarray:
     cover = canvas.area(_outline(PITTA))
     canvas.paint(cover, form_light(canvas, 0.24))
-    _lit(canvas, crease(canvas, canvas.u, 0.015, 0.16), cover)
+    _lit(canvas, crease(canvas.u, 0.015, 0.16), cover)
     # The ear pulls the fabric: folds run from the ear loop towards the mouth.
     pull = np.abs(canvas.u) - 0.62 - 0.5 * np.abs(canvas.v - 0.3)
-    _lit(canvas, crease(canvas, pull, 0.05, 0.06), cover)
+    _lit(canvas, crease(pull, 0.05, 0.06), cover)
     return cover
 
 
@@ -240,8 +240,8 @@ def cloth_fitted(canvas: Canvas) -> None:
     outline = _outline(FITTED)
     cover = canvas.area(outline)
     canvas.paint(cover, form_light(canvas, 0.3))
-    _lit(canvas, crease(canvas, canvas.u, 0.02, 0.22), cover)
-    _lit(canvas, crease(canvas, np.abs(canvas.u) - 0.86, 0.012, 0.12), cover)
+    _lit(canvas, crease(canvas.u, 0.02, 0.22), cover)
+    _lit(canvas, crease(np.abs(canvas.u) - 0.86, 0.012, 0.12), cover)
     hem(canvas, outline, cover, 0.035)
 
 
@@ -264,7 +264,7 @@ def cloth_wide(canvas: Canvas) -> None:
     _lit(canvas, 1 - 0.17 * side * (0.5 + 0.5 * np.sin(canvas.v * 34)), cover)
     for place in (0.36, 0.62, 0.86):
         below = canvas.v - place - 0.05 * (1 - canvas.u**2)
-        _lit(canvas, crease(canvas, below, 0.03, 0.09), cover)
+        _lit(canvas, crease(below, 0.03, 0.09), cover)
     hem(canvas, outline, cover, 0.04)
 
 
@@ -276,7 +276,7 @@ def cloth_pointed(canvas: Canvas) -> None:
     front = 1.05 - 0.5 * np.clip(canvas.v - 0.62, 0, 1)
     side = np.abs(canvas.u) - 0.42 - 0.1 * np.sin(canvas.v * 3)
     canvas.paint(cover, np.where(side > 0, 0.9 - 0.22 * np.clip(side, 0, 1), front))
-    _lit(canvas, crease(canvas, side, 0.02, 0.2), cover)
+    _lit(canvas, crease(side, 0.02, 0.2), cover)
     hem(canvas, outline, cover, 0.03)
 
 
@@ -308,7 +308,7 @@ def cloth_scarf(canvas: Canvas) -> None:
     bend = canvas.v - 0.16 * (1 - canvas.u**2)
     light = np.ones_like(canvas.u)
     for place in (0.2, 0.42, 0.66, 0.92, 1.2):
-        light = light * crease(canvas, bend - place, 0.05, 0.24) * step(bend - place, 0.2)
+        light = light * crease(bend - place, 0.05, 0.24) * step(bend - place, 0.2)
     _lit(canvas, light, cover)
 
 
@@ -319,7 +319,7 @@ def cloth_bandana(canvas: Canvas) -> None:
     canvas.paint(cover, form_light(canvas, 0.24))
     for slope, depth in ((0.55, 0.12), (0.9, 0.1), (1.5, 0.12)):
         hang = canvas.v - 0.1 - slope * (1 - np.abs(canvas.u)) * 0.8
-        _lit(canvas, crease(canvas, hang, 0.05, depth), cover)
+        _lit(canvas, crease(hang, 0.05, depth), cover)
     hem(canvas, outline, cover, 0.025)
 
 

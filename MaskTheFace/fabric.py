@@ -20,9 +20,9 @@ THREAD_U = 0.066
 """Distance of two threads of the weave, in u."""
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=200)
 def fold_map(number: int, width: int, height: int) -> np.ndarray:
-    """Return the light of one set of folds at full strength, over a sheet of the face chart.
+    """Return the light of one set of folds at full strength, stretched over a sheet of art.
 
     Args:
         number: which of the BANK sets.
@@ -49,17 +49,22 @@ def fold_map(number: int, width: int, height: int) -> np.ndarray:
     light += 0.09 * _blotches(rng, u.shape, 18) + 0.05 * _crumple(rng, u.shape)
     # A whole mask is no darker for its folds.
     steps = np.clip(128 + (light - light.mean()) / FOLD_UNIT, 0, 255)
-    return cv2.resize(np.rint(steps).astype(np.uint8), (width, height))
+    return _kept(cv2.resize(np.rint(steps).astype(np.uint8), (width, height)))
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=100)
 def stain_map(number: int, width: int, height: int) -> np.ndarray:
     """Return where one set of stains lies, (height, width) uint8, 255 where darkest."""
     rng = np.random.default_rng([number, 8])
     hills = _blotches(rng, (96, 128), 9) + 0.7 * _blotches(rng, (96, 128), 3)
-    return cv2.resize(
-        np.rint(np.clip((hills - 0.7) / 1.5, 0, 1) * 255).astype(np.uint8), (width, height)
-    )
+    dark = np.rint(np.clip((hills - 0.7) / 1.5, 0, 1) * 255).astype(np.uint8)
+    return _kept(cv2.resize(dark, (width, height)))
+
+
+def _kept(bank: np.ndarray) -> np.ndarray:
+    """Lock an array that many masks will share."""
+    bank.flags.writeable = False
+    return bank
 
 
 def _blotches(rng: np.random.Generator, shape: tuple[int, int], spread: float) -> np.ndarray:
@@ -79,7 +84,7 @@ def weave(u: np.ndarray, v: np.ndarray, px_per_u: float, strength: float) -> np.
     Args:
         u: (h, w) float32 chart coordinate across.
         v: (h, w) float32 chart coordinate down.
-        px_per_u: pixels of the photo to one u.
+        px_per_u: pixels of the art to one u.
         strength: 0 to 1.
     """
     # Threads finer than the picture's pixels are not drawn: they would come out as noise.
@@ -107,4 +112,4 @@ def camera_noise(seed: int, height: int, width: int) -> np.ndarray:
 def _noise_bank() -> np.ndarray:
     noise = np.random.default_rng(11).normal(0, 1, (NOISE_PX, NOISE_PX)).astype(np.float32)
     soft = np.asarray(cv2.GaussianBlur(noise, (0, 0), 0.45))
-    return np.asarray(soft / soft.std(), np.float32)
+    return _kept(np.asarray(soft / soft.std(), np.float32))

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from MaskTheFace.annotations import landmarks_csv, pictures, write_coco, write_yolo
+from MaskTheFace.art import art_pictures
 from MaskTheFace.batch import PhotoJob, load_art, mask_photos
 from MaskTheFace.config import GenerateConfig, parse_code
 from MaskTheFace.images import (
@@ -83,7 +84,7 @@ def find_jobs(config: GenerateConfig) -> list[PhotoJob]:
     paths = list_images(folder) if config.path.is_dir() else [config.path]
     paths = _outside(paths, config.output_folder)
     if config.art and config.path.is_dir():
-        paths = _without_art(paths, folder, config.art)
+        paths = _without_art(paths, config.art)
     paths = paths[: config.limit]
     if not paths:
         raise GenerateError(f"{config.path}: no images in this folder; check the path")
@@ -111,12 +112,10 @@ def _outside(paths: Sequence[Path], output: Path) -> list[Path]:
     return [path for path in paths if path.parent not in inside]
 
 
-def _without_art(paths: Sequence[Path], folder: Path, art: Path) -> list[Path]:
+def _without_art(paths: Sequence[Path], art: Path) -> list[Path]:
     """Leave out the user's own art, where it lies among the photos."""
-    if not art.is_dir():
-        png = art.with_suffix(".png").resolve()
-        return [path for path in paths if path.name != png.name or path.resolve() != png]
-    return _outside(paths, art) if folder.resolve() in art.resolve().parents else list(paths)
+    own = art_pictures(art)
+    return [path for path in paths if path.suffix.lower() != ".png" or path.resolve() not in own]
 
 
 def _journal_path(config: GenerateConfig, jobs: Sequence[PhotoJob]) -> Path:

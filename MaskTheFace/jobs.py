@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import multiprocessing
 import os
 import signal
@@ -51,23 +50,6 @@ def sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def run_jobs(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int = 0
-) -> Iterator[tuple[Job, Result]]:
-    """Yield each job with its result, in the order of the jobs.
-
-    Args:
-        work: a function of a module's top level; it must not depend on earlier calls.
-        jobs: picklable.
-        workers: processes; 0 for one a core. One worker, or few jobs, run in this process.
-    """
-    workers = workers or os.cpu_count() or 1
-    if workers == 1 or len(jobs) <= CHUNK // 2:
-        yield from ((job, work(job)) for job in jobs)
-    else:
-        yield from run_batches(functools.partial(one_by_one, work), jobs, workers)
-
-
 def one_by_one(work: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
     """Do a batch with a function that takes one job: ``partial(one_by_one, work)``."""
     return [work(job) for job in jobs]
@@ -82,7 +64,7 @@ def run_batches(
         work: takes up to CHUNK jobs, returns a result for each; a function of a module's top
             level. How jobs are grouped must not change a result.
         jobs: picklable.
-        workers: as for ``run_jobs``.
+        workers: processes; 0 for one a core. One worker, or few jobs, run in this process.
     """
     workers = workers or os.cpu_count() or 1
     few = workers == 1 or len(jobs) <= CHUNK // 2
@@ -119,7 +101,7 @@ def run_journalled(
         work: as for ``run_batches``; a result is the rows of one source.
         jobs: their sources differ.
         journal: left closed, and in place: the caller removes it once all is written.
-        workers: as for ``run_jobs``.
+        workers: as for ``run_batches``.
         title: name of the progress bar.
         tell: called with each job done now and its rows.
 

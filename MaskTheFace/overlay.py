@@ -1,7 +1,7 @@
 """overlay_mask: one mask on one face. Warp, light, blend; pure pixels, no chance, no files.
 
-Convention: images are (H, W, 3) uint8 RGB; points are (x, y) pixels. Everything between is float32,
-premultiplied, 0..1.
+Convention: images are (H, W, 3) uint8 RGB; points are (x, y) pixels. Everything between is float32
+and premultiplied: fabric in planes of 0..255, alpha and light in 0..1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from MaskTheFace.fabric import camera_noise
 from MaskTheFace.geometry import Box, art_positions, fit_points
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.patterns import PATTERNS
-from MaskTheFace.photo import Camera, black_level, in_front, measure_camera, measure_light
+from MaskTheFace.photo import (
+    Camera,
+    Film,
+    in_front,
+    measure_camera,
+    measure_film,
+    measure_light,
+)
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import MaskTemplate, load_template, nearest_step
 
@@ -116,7 +123,7 @@ def overlay_mask(
         fabric, cover = draped(template, art_x, art_y, style, tile, blur_px)
         if style.front > 0:
             _let_through(fabric, cover, face, template.chart(art_x, art_y), style)
-        scene = Scene(face, width_px, camera, black_level(image))
+        scene = Scene(face, width_px, camera, measure_film(image))
         part = _composed(scene, fabric, cover, style)
         out[y0:y1, x0:x1], alpha[y0:y1, x0:x1], changed[y0:y1, x0:x1] = part
     return Masked(out, alpha, changed, covered_shares(alpha, landmarks, width_px))
@@ -129,7 +136,7 @@ class Scene:
     face: np.ndarray
     width_px: float
     camera: Camera
-    black: float
+    film: Film
 
 
 def _check_rgb(what: str, image: np.ndarray) -> None:
@@ -227,13 +234,14 @@ def _shadow(cover: np.ndarray, width_px: float, style: MaskStyle) -> np.ndarray:
 def _light(fabric: Planes, cover: np.ndarray, scene: Scene, style: MaskStyle) -> None:
     """Give premultiplied fabric the light of the face and the camera's noise, in place."""
     light = measure_light(scene.face, cover, scene.width_px, style.light)
-    colorless = np.float32(light.grey * style.match)
+    # Taken over whole: any colour left on a mask in a grey photo would tell it.
+    colorless = np.float32(scene.film.grey if style.match > 0 else 0)
     if colorless > 0:
         grey = (fabric[0] + fabric[1] + fabric[2]) * np.float32(1 / 3)
         for plane in fabric:
             plane += colorless * (grey - plane)
     full = cover * np.float32(255)
-    black = scene.black * style.match
+    black = scene.film.black * style.match
     lifted = full * np.float32(black)
     noise = math.hypot(style.grain, style.match * scene.camera.noise)
     if noise > 1e-3:
@@ -241,7 +249,7 @@ def _light(fabric: Planes, cover: np.ndarray, scene: Scene, style: MaskStyle) ->
         grains = (grains[:, ::-1] if style.flip else grains) * full
         grains *= np.float32(noise)
     for plane, cast in zip(fabric, light.cast, strict=True):
-        plane *= light.gain * np.float32(cast * (1 - black))
+        plane *= light.gain * np.float32(cast ** (1 - scene.film.grey) * (1 - black))
         if black > 0:
             plane += lifted
         np.minimum(plane, full, out=plane)

@@ -226,20 +226,22 @@ def pattern_weights(
     return PATTERNS[name](u / scale, v / scale, np.random.default_rng(seed))
 
 
-def tile_colors(tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale: float) -> np.ndarray:
+def tile_colors(
+    tile: np.ndarray, u: np.ndarray, v: np.ndarray, scale: float, px_per_u: float
+) -> np.ndarray:
     """Return the colours of a user's tile laid edge to edge over the fabric, never stretched.
 
     Args:
         tile: (h, w, 3) uint8 RGB.
-        u: (H, W) chart coordinate, W at least 2.
-        v: (H, W) chart coordinate.
+        u: (H, W) chart coordinate. v: the same, down.
         scale: width of one tile in u.
+        px_per_u: pixels of the fabric to one u.
 
     Returns:
         (H, W, 3) float32, 0..255.
     """
     # One repeat in pixels of the fabric: a larger tile is shrunk by area, or it would alias.
-    wanted = max(1, round(scale / max(float(abs(u[0, -1] - u[0, 0])) / (u.shape[1] - 1), 1e-6)))
+    wanted = max(1, round(scale * px_per_u))
     if tile.shape[1] > wanted:
         size = (wanted, max(1, round(tile.shape[0] * wanted / tile.shape[1])))
         tile = cv2.resize(tile, size, interpolation=cv2.INTER_AREA)
@@ -260,6 +262,8 @@ def printed_sheet(template: MaskTemplate, style: MaskStyle) -> tuple[np.ndarray,
     """Return the two inks of a drawn print over a template's sheet, each (h, w) uint8."""
     height, width = template.rgba.shape[:2]
     step = round(SCALE_STEPS * float(np.log2(style.pattern_scale)))
+    if style.pattern in MOTIFS:
+        step = 0
     draw = _sheet if height * width <= CACHED_PX else _sheet.__wrapped__
     place = tuple(template.affine.ravel().tolist())
     return draw(str(style.pattern), style.seed % LAYOUTS, step, width, height, place)

@@ -32,12 +32,10 @@ class Light:
     Attributes:
         gain: (h, w) float32, light on each pixel relative to an evenly lit, well exposed face.
         cast: colour of the light, red, green and blue around 1.
-        grey: 1 for a photo without colour, 0 for any other.
     """
 
     gain: np.ndarray
     cast: tuple[float, float, float]
-    grey: float
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,9 @@ def measure_light(face: np.ndarray, cover: np.ndarray, width_px: float, light: f
     # Four pixels of each cell are enough: what follows looks at broad light only.
     small = cv2.resize(face, size, interpolation=cv2.INTER_LINEAR)
     weight = cv2.resize(cover, size, interpolation=cv2.INTER_LINEAR).reshape(-1)
-    mean = (weight @ small.reshape(-1, 3)) / (255 * max(float(weight.sum()), 1e-3))
+    if float(weight.sum()) < 1e-3:
+        weight[:] = 1
+    mean = (weight @ small.reshape(-1, 3)) / (255 * float(weight.sum()))
     level = max(float(mean.sum()) / 3, 0.02)
     # Where the face turns from the light, so does the mask; and in a dark photo nothing is white.
     grey = cv2.transform(small, _MEAN).astype(np.float32)
@@ -72,24 +72,21 @@ def measure_light(face: np.ndarray, cover: np.ndarray, width_px: float, light: f
     exposure = min(max(level / 0.6, 0.25), 1.1) ** (0.8 * light)
     relative = np.float32(exposure) * relative ** np.float32(light)
     gain = cv2.resize(relative, (width, height), interpolation=cv2.INTER_LINEAR)
-    cast, colorless = _cast(mean / level, light)
-    return Light(gain, cast, colorless)
+    return Light(gain, _cast(mean / level, light))
 
 
 _MEAN = np.full((1, 3), 1 / 3, np.float32)
 
 
-def _cast(tint: np.ndarray, light: float) -> tuple[tuple[float, float, float], float]:
-    """Return the colour of the light, and how far the photo is without colour."""
-    parts = tint.tolist()
-    grey = min(max(2.4 - (max(parts) - min(parts)) / 0.1, 0.0), 1.0)
-    power = CAST_SHARE * light * (1 - grey)
+def _cast(tint: np.ndarray, light: float) -> tuple[float, float, float]:
+    """Return the colour of the light, from the colour of skin relative to its brightness."""
+    power = CAST_SHARE * light
     red, green, blue = (
         math.exp(power * _beyond(math.log(min(max(part / usual, 0.4), 2.0)), SKIN_SPREAD))
-        for part, usual in zip(parts, SKIN_RGB, strict=True)
+        for part, usual in zip(tint.tolist(), SKIN_RGB, strict=True)
     )
     mean = (red + green + blue) / 3
-    return (red / mean, green / mean, blue / mean), grey
+    return red / mean, green / mean, blue / mean
 
 
 def _beyond(value: float, spread: float) -> float:
@@ -126,11 +123,30 @@ def _blur(levels: np.ndarray, lag: int) -> float:
     return min(max((SHARP_RATIO - ratio) / (ratio - FLAT_RATIO), 0.0), 1.2)
 
 
-def black_level(image: np.ndarray) -> float:
-    """Return how bright black comes out in a photo, 0..1: more than 0 in haze and faded prints."""
-    small = cv2.resize(image, (24, 24), interpolation=cv2.INTER_LINEAR)
-    darkest = float(cv2.transform(small, _MEAN).min()) / 255
-    return min(max(0.8 * (darkest - 0.1), 0.0), 0.2)
+@dataclass(frozen=True)
+class Film:
+    """How a photo as a whole renders: brightness of black, 0..1, and 1 where it has no colour."""
+
+    black: float
+    grey: float
+
+
+def measure_film(image: np.ndarray) -> Film:
+    """Measure how a whole photo, (H, W, 3) uint8 RGB, renders black and colour.
+
+    Black is more than 0 in haze and faded prints. Grey asks for colour anywhere, not on the mean:
+    skin in cool light is neutral, its photo is not without colour.
+    """
+    small = cv2.resize(image, (24, 24), interpolation=cv2.INTER_LINEAR).reshape(-1, 3)
+    red, green, blue = small[:, 0], small[:, 1], small[:, 2]
+    most = np.maximum(np.maximum(red, green), blue)
+    least = np.minimum(np.minimum(red, green), blue)
+    chroma = float(np.partition(most - least, 518)[518])  # nine in ten pixels have less
+    darkest = float(most.min()) / 255
+    return Film(
+        black=min(max(0.8 * (darkest - 0.1), 0.0), 0.2),
+        grey=min(max((16 - chroma) / 6, 0.0), 1.0),
+    )
 
 
 def in_front(face: np.ndarray, u: np.ndarray, v: np.ndarray, cover: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ class MaskStyle:
     pattern_colors: tuple[Rgb, Rgb] = ((30, 30, 30), (220, 220, 220))
     """Second and third colour of a drawn pattern."""
     pattern_scale: float = 0.25
-    """Length of one repeat, in u."""
+    """Length of one repeat, in u; drawn prints come in steps of a fifth of an octave."""
     pattern_weight: float = 1.0
     """0 hides the pattern, 1 prints it solid."""
     top: float = 0.0
@@ -78,7 +78,7 @@ class MaskStyle:
     flip: bool = False
     """Mirror the art (folds, valve, pattern)."""
     seed: int = 0
-    """Picks the folds, the pattern's layout and the grain: which ones, never how many."""
+    """Picks cut, folds, stains, the pattern's layout and the noise: which ones, never how many."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -123,10 +123,18 @@ class MaskStyle:
 
     @classmethod
     def from_json(cls, text: str) -> MaskStyle:
-        """Return the style that ``to_json`` wrote."""
-        fields = json.loads(text)
+        """Return the style that ``to_json`` wrote, now or when styles had fewer fields.
+
+        Raises:
+            ValueError: a field that this version does not know.
+        """
+        # Before masks were matched to the photo, none was.
+        fields = {"match": 0.0, **json.loads(text)}
+        unknown = fields.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown fields in a mask style: {', '.join(sorted(unknown))}")
         for name in ("color", "trim"):
-            if fields[name] is not None:
+            if fields.get(name) is not None:
                 fields[name] = tuple(fields[name])
         fields["pattern_colors"] = tuple(tuple(color) for color in fields["pattern_colors"])
         return cls(**fields)

@@ -51,6 +51,12 @@ class MaskTemplate:
             raise ValueError(f"{self.name}: rgba must be (h, w, 4) uint8, got {self.rgba.shape}")
         if self.anchors_xy.shape != self.anchors_uv.shape or self.anchors_xy.shape[1:] != (2,):
             raise ValueError(f"{self.name}: anchors_xy and anchors_uv must both be (K, 2)")
+        for name in ("rgba", "anchors_xy", "anchors_uv", "dye"):
+            if (array := getattr(self, name)) is not None:
+                # Templates are shared by many masks: locked, through a view of the caller's array.
+                locked = array.view()
+                locked.flags.writeable = False
+                object.__setattr__(self, name, locked)
         spread = self.anchors_xy - self.anchors_xy.mean(axis=0)
         if len(self.anchors_xy) < 4 or np.linalg.matrix_rank(spread, tol=1e-3) < 2:
             raise ValueError(f"{self.name}: at least 4 anchors are needed, not all on one line")
@@ -144,7 +150,11 @@ class MaskTemplate:
         return a * art_x + b * art_y + c, d * art_x + e * art_y + f
 
     def near(self, px_per_u: float) -> MaskTemplate:
-        """Return the art shrunk by area to about ``px_per_u``, or itself where it is no larger."""
+        """Return the art shrunk by area to about ``px_per_u``, or itself where it is no larger.
+
+        Like drawn art it comes at 256 px to half a face at most.
+        """
+        px_per_u = min(px_per_u, PX_PER_U_STEPS[-1])
         halvings = np.ceil(2 * np.log2(max(px_per_u / self.px_per_u, 1e-3)) - 0.3)
         scale = float(2.0 ** (halvings / 2))
         return self if scale >= 1 else self._level(scale)

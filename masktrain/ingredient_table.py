@@ -134,7 +134,9 @@ class IngredientTable:
         found = [result for by_seed in self.results.values() for result in by_seed.values()]
         commits = sorted({str(result["environment"]["git_commit"])[:8] for result in found})
         minutes = sum(result["time_s"] for result in found) / 60
+        seeds = 1 + max(seed for by_seed in self.results.values() for seed in by_seed)
         flags = [f"--{name.replace('_', '-')} {value}" for name, value in self.settings.items()]
+        flags += [f"--seeds {seeds}", f"--arms {' '.join(arm.key for arm in self.arms)}"]
         return (
             f"Every run is a row of ingredients.csv. {len(found)} trainings took {minutes:.0f} "
             f"minutes of one thread each; code at commit {', '.join(commits)}:\n\n"

@@ -69,7 +69,7 @@ class OnlineCrops(Crops):
         for attempt in range(1, 1 + ATTEMPTS):
             rng = np.random.default_rng((seed, epoch, index, attempt))
             style = draw_style(rng, SPLIT, self.settings.mask_types, self.settings.without)
-            with suppress(cv2.error):  # as in prepare: no warp of this face comes out
+            with suppress(ValueError, cv2.error):  # as in prepare: this face cannot be masked
                 masked = overlay_mask(self.images[face], landmarks, style)
                 if masked.covered.wear != "incorrect":
                     return masked.image

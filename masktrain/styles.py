@@ -43,7 +43,7 @@ def draw_style(
         ValueError: a mask type that does not exist, or one with nothing left to draw.
     """
     templates, patterns = _drawable(split, mask_types)
-    style = sample_style(rng, templates, [] if "patterns" in without else patterns)
+    style = sample_style(rng, templates, patterns)
     for ingredient in without:
         style = _TAKE_AWAY[ingredient](style, templates)
     return style
@@ -91,7 +91,8 @@ def _without_prior(style: MaskStyle, templates: Sequence[str]) -> MaskStyle:
 
 
 def _without_patterns(style: MaskStyle, _: Sequence[str]) -> MaskStyle:
-    return style  # none was offered to draw from
+    """Leave the fabric plain; all else is drawn as it would be with prints."""
+    return dataclasses.replace(style, pattern=None)
 
 
 _TAKE_AWAY: dict[Ingredient, Callable[[MaskStyle, Sequence[str]], MaskStyle]] = {

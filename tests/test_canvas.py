@@ -58,7 +58,7 @@ def test_straps_come_on_both_sides_and_end_behind_the_ear() -> None:
 
 def test_a_fold_is_dark_at_its_line_and_lit_beside_it() -> None:
     canvas = sheet()
-    light = crease(canvas, canvas.v - 0.5, 0.05, 0.2)
+    light = crease(canvas.v - 0.5, 0.05, 0.2)
     assert light.min() == pytest.approx(0.8, abs=0.02) and light.max() > 1.05
     assert step(np.array([-0.1]), 0.1) == 1 and step(np.array([0.0]), 0.1) < 0.9
 

@@ -15,7 +15,6 @@ from MaskTheFace.jobs import (
     Terminated,
     one_by_one,
     run_batches,
-    run_jobs,
     run_journalled,
     sigterm_raises,
 )
@@ -26,6 +25,9 @@ def square(number: int) -> tuple[int, int]:
     return number**2, os.getpid()
 
 
+SQUARES = partial(one_by_one, square)
+
+
 def fail_at_three(number: int) -> int:
     if number == 3:
         raise ValueError("three is too many")
@@ -33,20 +35,21 @@ def fail_at_three(number: int) -> int:
 
 
 def test_few_jobs_stay_in_this_process_in_order() -> None:
-    done = list(run_jobs(square, [3, 1, 2], workers=4))
+    done = list(run_batches(SQUARES, [3, 1, 2], workers=4))
     assert done == [(3, (9, os.getpid())), (1, (1, os.getpid())), (2, (4, os.getpid()))]
-    assert list(run_jobs(square, [])) == []
+    assert list(run_batches(SQUARES, [])) == []
 
 
 def test_processes_share_the_jobs_and_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "CHUNK", 2)
-    done = list(run_jobs(square, range(9), workers=2))
+    done = list(run_batches(SQUARES, range(9), workers=2))
     assert [(job, result[0]) for job, result in done] == [(n, n**2) for n in range(9)]
     assert os.getpid() not in {result[1] for _, result in done}
 
 
-def test_jobs_come_one_by_one() -> None:
-    stream = run_jobs(fail_at_three, range(6), workers=1)
+def test_batches_come_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "CHUNK", 1)
+    stream = run_batches(partial(one_by_one, fail_at_three), range(6), workers=1)
     assert [next(stream) for _ in range(3)] == [(0, 0), (1, 1), (2, 2)]
     with pytest.raises(ValueError, match="three is too many"):
         next(stream)
@@ -55,7 +58,7 @@ def test_jobs_come_one_by_one() -> None:
 def test_an_error_in_a_worker_arrives_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "CHUNK", 1)
     with pytest.raises(ValueError, match="three is too many"):
-        list(run_jobs(fail_at_three, range(6), workers=2))
+        list(run_batches(partial(one_by_one, fail_at_three), range(6), workers=2))
 
 
 def be_terminated() -> None:

@@ -51,7 +51,7 @@ def test_a_tile_repeats_edge_to_edge_in_its_own_shape() -> None:
     tile = np.zeros((2, 4, 3), np.uint8)
     tile[0, 0] = (255, 0, 0)
     u, v = np.meshgrid((np.arange(80) + 0.5) / 10, (np.arange(80) + 0.5) / 10)
-    red = tile_colors(tile, u, v, scale=4.0)[..., 0] > 0
+    red = tile_colors(tile, u, v, scale=4.0, px_per_u=10)[..., 0] > 0
     # One tile is 40 x 20 px here, its first pixel a square of 10 x 10 px.
     expected = np.zeros((80, 80), bool)
     for top in range(0, 80, 20):
@@ -63,11 +63,11 @@ def test_a_tile_repeats_edge_to_edge_in_its_own_shape() -> None:
 def test_a_fine_tile_is_shrunk_by_area_not_sampled() -> None:
     tile = np.zeros((512, 512, 3), np.uint8)
     tile[::2] = 255
-    seen = tile_colors(tile, *chart(), scale=0.25)
+    seen = tile_colors(tile, *chart(), scale=0.25, px_per_u=60)
     assert np.abs(seen - 127.5).max() < 8
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 900, 3), (900, 1, 3), (7, 5, 3)])
 def test_tiles_of_any_shape_can_be_laid(shape: tuple[int, int, int]) -> None:
     tile = np.full(shape, 77, np.uint8)
-    assert (tile_colors(tile, *chart(), 0.25) == 77).all()
+    assert (tile_colors(tile, *chart(), 0.25, 60) == 77).all()

@@ -27,6 +27,19 @@ def test_a_style_survives_json_bit_for_bit(seed: int) -> None:
     json.loads(style.to_json(), parse_constant=lambda name: pytest.fail(name))
 
 
+def test_a_style_of_an_older_version_is_read_and_not_matched_to_the_photo() -> None:
+    fields = json.loads(MaskStyle(color=(1, 2, 3)).to_json())
+    for name in ("match", "front", "dirt", "trim", "shape", "flat_fit"):
+        del fields[name]
+    style = MaskStyle.from_json(json.dumps(fields))
+    assert style == MaskStyle(color=(1, 2, 3), match=0.0)
+
+
+def test_a_style_of_a_newer_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown fields in a mask style: sparkle"):
+        MaskStyle.from_json(MaskStyle().to_json()[:-1] + ',"sparkle":1}')
+
+
 def test_a_style_without_colour_survives_json() -> None:
     assert MaskStyle.from_json(MaskStyle().to_json()) == MaskStyle()
 
