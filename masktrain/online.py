@@ -2,7 +2,8 @@
 
 A prepared face wears one mask in its file; here it wears another each time it is seen. What is
 kept in memory is the bare crop and its landmarks. A mask depends on (seed, epoch, index) alone.
-Both classes are encoded once more before they are shown, so that the encoder's traces are in both.
+Both classes are encoded once more before they are shown, twins at the same quality, so that the
+encoder leaves its traces in both.
 """
 
 import io
@@ -27,6 +28,10 @@ from masktrain.styles import draw_style
 SPLIT = "train"
 ATTEMPTS = 4
 """Masks drawn for a face in an epoch before the one in its file is taken."""
+
+
+QUALITY_SPREAD = 20
+"""Online crops are encoded at a JPEG quality up to so much below the one they are stored at."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,11 @@ class OnlineCrops(Crops):
         """Return a crop as (CROP_PX, CROP_PX, 3) uint8 RGB; from N / 2 on it wears a mask."""
         bare = index < len(self.images)
         picture = self.images[index] if bare else self._masked(index, seed, epoch)
-        return resized(_encoded_again(picture, self.settings.quality), CROP_PX)
+        # A crop encoded twice at one quality hardly changes the second time, fresh fabric does:
+        # a cue. At another quality both change; twins share it.
+        rng = np.random.default_rng((seed, epoch, index % len(self.images)))
+        low, high = max(1, self.settings.quality - QUALITY_SPREAD), self.settings.quality
+        return resized(_encoded_again(picture, int(rng.integers(low, high))), CROP_PX)
 
     def digest(self, digest: int = 0) -> int:
         """Return a checksum of pixels, labels and landmarks, to notice changed data."""

@@ -1,6 +1,7 @@
 """Masks for other pipelines: nothing hangs on batching or workers, nothing is lost in silence."""
 
 import copy
+import dataclasses
 import pickle
 from typing import Any
 
@@ -169,7 +170,9 @@ def test_art_is_drawn_evenly_and_told_apart_by_what_it_holds() -> None:
     art, rng = [own_art("a"), own_art("b")], np.random.default_rng(0)
     drawn = [draw_view(art, FACES[0][1], rng).name for _ in range(100)]
     assert 30 < drawn.count("a") < 70
-    art[1].rgba[50, 50, 0] += 1
+    rgba = art[1].rgba.copy()
+    rgba[50, 50, 0] += 1
+    art[1] = dataclasses.replace(art[1], rgba=rgba)
     assert fingerprint(art) != fingerprint([own_art("a"), own_art("b")])
 
 
