@@ -186,6 +186,10 @@ SKIN_COLORS: tuple[Rgb, ...] = ((238, 202, 178), (216, 168, 140), (180, 126, 98)
 PATTERN_SHARES = {"surgical": 0.10, "cloth": 0.38, "KN95": 0.06, "N95": 0.04, "gas": 0.0}
 
 
+READ = ("lettering", "slogan")
+"""Prints that are never drawn mirrored."""
+
+
 def sample_style(
     rng: np.random.Generator,
     templates: Sequence[str] = tuple(TEMPLATES),
@@ -206,11 +210,12 @@ def sample_style(
     normal = _Draws(rng.standard_normal(8).tolist())
     template = _sample_template(share, tuple(templates))
     kind = TEMPLATES[template].kind
-    patterned = bool(patterns) and share() < PATTERN_SHARES[kind]
+    patterned = share() < PATTERN_SHARES[kind] and bool(patterns)
+    pattern = patterns[int(share() * len(patterns))] if patterned else None
     return MaskStyle(
         template=template,
         color=_sample_color(share, normal, kind, free=0.8 if patterned else 0.0),
-        pattern=patterns[int(share() * len(patterns))] if patterned else None,
+        pattern=pattern,
         pattern_colors=(_any_color(share), _any_color(share)),
         pattern_scale=0.12 * 7.5 ** share(),
         pattern_weight=0.6 + 0.4 * share(),
@@ -227,10 +232,10 @@ def sample_style(
         grain=0.008 * share(),
         match=0.7 + 0.3 * share(),
         front=max(0.0, 2 * share() - 1),
-        dirt=max(0.0, 5 * share() - 4),
+        dirt=max(0.0, 3 * share() - 2.4),
         trim=_any_color(share) if share() < 0.3 else None,
         shape=0.05 * share(),
-        flip=share() < 0.5,
+        flip=share() < 0.5 and pattern not in READ,
         seed=int(share() * 2**31),
     )
 
