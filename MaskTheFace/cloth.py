@@ -7,7 +7,9 @@ faster on them.
 
 from __future__ import annotations
 
+import functools
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -27,39 +29,59 @@ Ink = tuple[np.ndarray | np.float32, list[np.ndarray] | list[np.float32]]
 """How far a colour covers what is below, and its red, green and blue, 0..255."""
 
 
-def draped(
-    template: MaskTemplate,
-    art_x: np.ndarray,
-    art_y: np.ndarray,
-    style: MaskStyle,
-    tile: np.ndarray | None,
-    blur_px: float,
-) -> tuple[Planes, np.ndarray]:
+@dataclass(frozen=True)
+class Lay:
+    """How a template's art lies on the region of a mask.
+
+    Attributes:
+        template: the art.
+        art_x: (h, w) float32, where in the art each pixel of the region lies. art_y: the same.
+        blur_px: deviation of the blur it gets.
+    """
+
+    template: MaskTemplate
+    art_x: np.ndarray
+    art_y: np.ndarray
+    blur_px: float
+
+    @functools.cached_property
+    def chart(self) -> tuple[np.ndarray, np.ndarray]:
+        """Chart coordinates (u, v) of each pixel, (h, w) each."""
+        return self.template.chart(self.art_x, self.art_y)
+
+    def warped(self, sheet: np.ndarray) -> Planes:
+        """Lay (h, w, 4) uint8 art on the region; returns its planes as float32."""
+        layer = cv2.remap(sheet, self.art_x, self.art_y, cv2.INTER_LINEAR)
+        if self.blur_px > 0.3:
+            side = 2 * math.ceil(2.2 * self.blur_px) + 1
+            layer = cv2.GaussianBlur(layer, (side, side), self.blur_px)
+        return [plane.astype(np.float32) for plane in cv2.split(layer)]
+
+
+def draped(lay: Lay, style: MaskStyle, tile: np.ndarray | None) -> tuple[Planes, np.ndarray]:
     """Return the fabric under even light, and its alpha.
 
     Args:
-        template: the art.
-        art_x: (h, w) float32, where in the art each pixel of the region lies. art_y: the same.
+        lay: the art and where it lies.
         style: colours, print, folds, stains and thickness are used.
         tile: (h, w, 3) uint8 RGB, a user's own print.
-        blur_px: deviation of a blur to apply.
     """
+    template = lay.template
     folds = fold_map(style.seed % BANK, *template.size_wh)
-    fabric, trim, alpha, folds = _warped(cv2.merge([*template.tones, folds]), art_x, art_y, blur_px)
+    fabric, trim, alpha, folds = lay.warped(cv2.merge([*template.tones, folds]))
     alpha *= np.float32(style.opacity / 255)
     folds -= 128
     folds *= np.float32(FOLD_UNIT * style.wrinkles)
     folds += 1
     if style.weave > 0:
-        chart = template.chart(art_x, art_y)
-        threads = weave(*chart, template.px_per_u, style.weave)
+        threads = weave(*lay.chart, template.px_per_u, style.weave)
         if threads is not None:
             folds *= threads
     folds *= np.float32(style.opacity)
     fabric *= folds
-    inks = _inks(template, art_x, art_y, style, tile, blur_px)
+    inks = _inks(lay, style, tile)
     if template.dye is None:
-        planes = _warped(template.premultiplied, art_x, art_y, blur_px)[:3]
+        planes = lay.warped(template.premultiplied)[:3]
         for plane in planes:
             plane *= folds
         fabric *= np.float32(TONE_UNIT)
@@ -69,17 +91,8 @@ def draped(
     else:
         planes = _dyed(fabric, trim, alpha, style, _mixed(template.own_color, inks))
     if style.dirt > 0:
-        _soil(planes, template, art_x, art_y, style)
+        _soil(planes, lay, style)
     return planes, alpha
-
-
-def _warped(sheet: np.ndarray, art_x: np.ndarray, art_y: np.ndarray, blur_px: float) -> Planes:
-    """Lay (h, w, 4) uint8 art on the region; returns its planes as float32."""
-    layer = cv2.remap(sheet, art_x, art_y, cv2.INTER_LINEAR)
-    if blur_px > 0.3:
-        side = 2 * math.ceil(2.2 * blur_px) + 1
-        layer = cv2.GaussianBlur(layer, (side, side), blur_px)
-    return [plane.astype(np.float32) for plane in cv2.split(layer)]
 
 
 def _dyed(
@@ -99,26 +112,18 @@ def _dyed(
     return planes
 
 
-def _inks(
-    template: MaskTemplate,
-    art_x: np.ndarray,
-    art_y: np.ndarray,
-    style: MaskStyle,
-    tile: np.ndarray | None,
-    blur_px: float,
-) -> list[Ink]:
+def _inks(lay: Lay, style: MaskStyle, tile: np.ndarray | None) -> list[Ink]:
     """Return what lies over the art's own colour, bottom to top: dye, then print."""
     inks: list[Ink] = []
     if style.color is not None:
         inks.append((np.float32(style.color_weight), [np.float32(part) for part in style.color]))
     if tile is not None:
-        chart = template.chart(art_x, art_y)
-        printed = tile_colors(tile, *chart, style.pattern_scale, template.px_per_u)
+        printed = tile_colors(tile, *lay.chart, style.pattern_scale, lay.template.px_per_u)
         inks.append((np.float32(style.pattern_weight), list(np.moveaxis(printed, 2, 0))))
     elif style.pattern is not None:
-        second, third = printed_sheet(template, style)
+        second, third = printed_sheet(lay.template, style)
         # Four planes are warped faster than two.
-        shares = _warped(cv2.merge([second, third, second, third]), art_x, art_y, blur_px)[:2]
+        shares = lay.warped(cv2.merge([second, third, second, third]))[:2]
         for share, color in zip(shares, style.pattern_colors, strict=True):
             share *= np.float32(style.pattern_weight / 255)
             inks.append((share, [np.float32(part) for part in color]))
@@ -136,11 +141,9 @@ def _mixed(own: np.ndarray, inks: list[Ink]) -> Planes:
     return colors
 
 
-def _soil(
-    planes: Planes, template: MaskTemplate, art_x: np.ndarray, art_y: np.ndarray, style: MaskStyle
-) -> None:
+def _soil(planes: Planes, lay: Lay, style: MaskStyle) -> None:
     """Lay stains on the fabric, in place."""
-    stains = stain_map(style.seed // BANK % BANK, *template.size_wh)
-    dark = cv2.remap(stains, art_x, art_y, cv2.INTER_LINEAR).astype(np.float32)
+    stains = stain_map(style.seed // BANK % BANK, *lay.template.size_wh)
+    dark = cv2.remap(stains, lay.art_x, lay.art_y, cv2.INTER_LINEAR).astype(np.float32)
     for plane, soak in zip(planes, SOAK, strict=True):
         plane *= 1 - dark * np.float32(soak * style.dirt / 255)

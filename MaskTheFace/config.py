@@ -132,8 +132,8 @@ class GenerateConfig:
         values = dataclasses.asdict(self)
         text = {name: str(value) for name, value in values.items() if name not in NO_RESULT}
         # Files may change between two runs; their names do not say so.
-        prints = [Wanted("", pattern=self.pattern or None).print_file]
-        prints += [parse_code(code).print_file for code in self.codes]
+        patterns = [self.pattern or None, *(parse_code(code).pattern for code in self.codes)]
+        prints = map(_print_file, patterns)
         for path in (self.landmarks, *prints):
             if path is not None and Path(path).is_file():
                 text[str(path)] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
@@ -167,7 +167,11 @@ class Wanted:
     @property
     def print_file(self) -> str | None:
         """The picture to print, where ``pattern`` names no drawn one."""
-        return None if self.pattern in (None, *PATTERNS, "random") else self.pattern
+        return _print_file(self.pattern)
+
+
+def _print_file(pattern: str | None) -> str | None:
+    return None if pattern in (None, *PATTERNS, "random") else pattern
 
 
 def parse_code(code: str) -> Wanted:

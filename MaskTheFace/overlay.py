@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from MaskTheFace.cloth import Planes, draped
+from MaskTheFace.cloth import Lay, Planes, draped
 from MaskTheFace.fabric import camera_noise
 from MaskTheFace.geometry import Box, art_positions, fit_points
 from MaskTheFace.landmarks import Landmarks
@@ -120,9 +120,10 @@ def overlay_mask(
         face = image[y0:y1, x0:x1]
         camera = measure_camera(face)
         blur_px = math.hypot(style.softness / 100 * width_px, style.match * camera.blur_px)
-        fabric, cover = draped(template, art_x, art_y, style, tile, blur_px)
+        lay = Lay(template, art_x, art_y, blur_px)
+        fabric, cover = draped(lay, style, tile)
         if style.front > 0:
-            _let_through(fabric, cover, face, template.chart(art_x, art_y), style)
+            _let_through(fabric, cover, face, lay.chart, style)
         scene = Scene(face, width_px, camera, measure_film(image))
         part = _composed(scene, fabric, cover, style)
         out[y0:y1, x0:x1], alpha[y0:y1, x0:x1], changed[y0:y1, x0:x1] = part

@@ -27,18 +27,6 @@ from masktrain.face_model import FaceModel
 from masktrain.faces import crop_face
 
 TURNS = (-1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0)
-SCENES = (
-    "as it is",
-    "side light",
-    "dusk",
-    "lamp",
-    "blue hour",
-    "haze",
-    "grey",
-    "soft",
-    "noisy",
-    "small",
-)
 QUALITY = 88
 Face = tuple[np.ndarray, Landmarks]
 
@@ -195,6 +183,7 @@ SCENE_LOOKS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] 
     "noisy": lambda image, rng: _byte(image + rng.normal(0, 14, image.shape)),
     "small": _small,
 }
+SCENES = tuple(SCENE_LOOKS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
