@@ -117,7 +117,7 @@ class TrainConfig:
     min_scale: float = 0.6
     """Smallest share of a crop's area that augmentation keeps, so that the mask stays in view."""
     select: Literal["val", "real_val"] = "val"
-    """Whose ROC-AUC chooses best.pt; real_val needs --real-val."""
+    """Whose ROC-AUC, then loss, chooses best.pt; real_val needs --real-val."""
 
     # Machine
     device: str = "auto"

@@ -2,7 +2,8 @@
 
 Trains a small network on masks with everything, then with one ingredient left out, a few seeds
 each, and judges every run on real photos. Finished runs are kept: the same command goes on where
-it was stopped. Writes ingredients.md, ingredients.csv and ingredients.png.
+it was stopped, on another machine too if the output folder came along (it holds no photo). Writes
+ingredients.md, ingredients.csv and ingredients.png.
 """
 
 from __future__ import annotations
@@ -56,10 +57,10 @@ class IngredientsConfig:
     """Runs side by side, one thread each; 0: one for each core. Never changes a result on a CPU."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, mps ..."""
-    output: Path = Path("runs/ingredients")
-    """Folder for the data and the runs; a command with the same one goes on there."""
-    report: Path = Path("reports")
-    """Folder that gets ingredients.md, ingredients.csv and ingredients.png."""
+    output: Path = Path("reports/ingredients")
+    """Folder for the result of each run and the table; a command with the same one goes on."""
+    data: Path = Path("data/ingredients")
+    """Folder for the prepared crops; what it lacks is made again."""
 
     def __post_init__(self) -> None:
         """Check the values; raise ValueError naming the field, the rule and the value."""
@@ -132,7 +133,7 @@ def list_runs(config: IngredientsConfig) -> list[ArmRun]:
                 model=config.model,
                 device=config.device,
             ),
-            config.output / "runs" / f"{arm.key}-seed{seed}",
+            config.output / f"{arm.key}-seed{seed}",
         )
         for seed in range(config.seeds)
         for arm in arms
@@ -159,9 +160,8 @@ def write_report(config: IngredientsConfig, runs: Sequence[ArmRun]) -> Path:
     """Write the table, its runs and its plot; return the path of the table."""
     from masktrain.ingredient_table import read_table
 
-    return read_table([(run.arm, read_result(run)) for run in runs], _settled(config)).write(
-        config.report
-    )
+    table = read_table([(run.arm, read_result(run)) for run in runs], _settled(config))
+    return table.write(config.output)
 
 
 def _settled(config: IngredientsConfig) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _check_settings(config: IngredientsConfig) -> None:
 
 
 def _data_folder(config: IngredientsConfig, arm: Arm) -> Path:
-    return config.output / "data" / "-".join(["no", *arm.without] if arm.without else [BASE])
+    return config.data / "-".join(["no", *arm.without] if arm.without else [BASE])
 
 
 def _prepare(config: IngredientsConfig, arm: Arm) -> None:

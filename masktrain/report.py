@@ -22,6 +22,8 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from masktrain.best import best_of
+
 # matplotlib and scikit-learn take seconds to import: --help does without them.
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +55,7 @@ class RunFiles:
     scores: dict[str, dict[int, Scores]]
     """Scores by series (val, real_val), then by epoch, rising."""
     best_epoch: int
-    """The epoch of highest validation AUC, whose weights are best.pt."""
+    """The epoch whose weights are best.pt; see `best`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -184,15 +186,14 @@ def read_run(run: Path) -> RunFiles:
 
 
 def best_epoch(history: History, select: str = "val") -> int:
-    """Return the epoch of highest AUC on the selecting set; of equals, that of lowest val loss.
+    """Return the epoch whose weights were kept, by the rule of `best`.
 
     Args:
-        history: columns ``epoch``, ``<select>/auc`` and ``val/loss``, each (E,).
+        history: columns ``epoch``, ``<select>/auc`` and ``<select>/loss``, each (E,).
         select: val or real_val.
     """
-    auc = np.nan_to_num(history[f"{select}/auc"], nan=-1.0)
-    loss = np.nan_to_num(history["val/loss"], nan=np.inf)
-    return int(history["epoch"][np.lexsort((loss, -auc))[0]])
+    columns = (history[name].tolist() for name in ("epoch", f"{select}/auc", f"{select}/loss"))
+    return int(best_of(zip(*columns, strict=True)).epoch)
 
 
 def _draw_fans(scores: Mapping[str, Mapping[int, Scores]]) -> Figure:
@@ -245,7 +246,7 @@ def _read_history(path: Path, select: str) -> History:
         history = {key: np.array([_number(row[key]) for row in rows]) for key in rows[0]}
     except (TypeError, ValueError) as error:
         raise ReportError(f"{path} is damaged: {error}") from error
-    missing = [k for k in ("epoch", f"{select}/auc", "val/loss") if k not in history]
+    missing = [k for k in ("epoch", f"{select}/auc", f"{select}/loss") if k not in history]
     if missing:
         raise ReportError(f"{path} is damaged: it has no column {', '.join(missing)}")
     return history

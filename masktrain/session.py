@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from masktrain.augment import eval_transform, train_transform
+from masktrain.best import Best, better_of
 from masktrain.config import TrainConfig
 from masktrain.data import (
     CLASSES,
@@ -50,15 +51,6 @@ from masktrain.run_folder import describe_environment, new_run, note_resume, sav
 THRESHOLD, THRESHOLD_FROM = 0.5, "fixed"
 
 
-@dataclass(frozen=True)
-class Best:
-    """The epoch whose weights are best.pt, and what chose it."""
-
-    epoch: int
-    auc: float
-    loss: float
-
-
 @dataclass
 class Session:
     """A run in progress. `epoch` is the last finished one; -1 before the first evaluation."""
@@ -88,7 +80,7 @@ class Session:
 
     @property
     def best_weights(self) -> Path:
-        """Checkpoint with the highest AUC on the set that selects."""
+        """Checkpoint of the best epoch on the set that selects."""
         return self.run / "weights" / "best.pt"
 
     def train_epoch(self, epoch: int, batches: Loader | None = None) -> TrainingPass:
@@ -127,10 +119,10 @@ class Session:
         """
         for series, found in scores.items():
             save_scores(self.run, series, epoch, found)
-        now = Best(epoch, scores[self.config.select].auc, scores["val"].loss)
+        judge = scores[self.config.select]
         self.epoch = epoch
-        if self.best is None or (now.auc, -now.loss) > (self.best.auc, -self.best.loss):
-            self.best = now
+        self.best = better_of(self.best, epoch, judge.auc, judge.loss)
+        if self.best.epoch == epoch:
             save_checkpoint(self.best_weights, self._weights())
         self.save_last()
 
@@ -170,10 +162,10 @@ class Session:
             self.optimizer.load_state_dict(saved["optimizer"])
             if self.scaler and saved["scaler"]:
                 self.scaler.load_state_dict(saved["scaler"])
-        except (KeyError, RuntimeError, ValueError) as error:
+            self.epoch = saved["epoch"]
+            self.best = Best(**saved["best"]) if saved["best"] else None
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.last} does not fit the settings of its run") from error
-        self.epoch = saved["epoch"]
-        self.best = Best(**saved["best"]) if saved["best"] else None
 
 
 def open_session(config: TrainConfig, data: Path) -> Session:

@@ -22,6 +22,7 @@ MAY_AT_IMPORT = {
     "masktrain.face_photos": {"tqdm"},
 }
 TORCHLESS = (
+    "best",
     "metrics",
     "figures",
     "report",

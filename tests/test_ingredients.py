@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ ROWS = ["all", "no-light", "online"]
 def words_for(tiny_data: Path, folder: Path, *more: str) -> list[str]:
     """Return a command line for three arms, one seed, 12 faces and one epoch."""
     words = ["--real-val", str(tiny_data / "val"), "--limit", "12", "--epochs", "1", "--seeds", "1"]
-    words += ["--output", str(folder / "work"), "--report", str(folder / "report")]
+    words += ["--output", str(folder / "report"), "--data", str(folder / "data")]
     return [*words, "--device", "cpu", "--parallel", "1", "--arms", *ROWS, *more]
 
 
@@ -72,12 +73,12 @@ def test_runs_of_one_seed_differ_in_masks_and_data_alone() -> None:
 
 
 def test_all_faces_are_trained_on_and_an_arm_changes_their_masks_alone(made: Path) -> None:
-    usual, dark = (load_crops(made / "work/data" / name, "train") for name in ("all", "no-light"))
+    usual, dark = (load_crops(made / "data" / name, "train") for name in ("all", "no-light"))
     assert len(usual) == len(dark) == 24
     bare = usual.labels == 0
     assert np.array_equal(usual.images[bare], dark.images[bare])
     assert not np.array_equal(usual.images[~bare], dark.images[~bare])
-    rows = read_manifest(made / "work/data/no-light/manifest.csv")
+    rows = read_manifest(made / "data/no-light/manifest.csv")
     assert {MaskStyle.from_json(row.style).light for row in rows if row.style} == {0.0}
 
 
@@ -86,7 +87,7 @@ def test_a_run_leaves_its_scores_and_the_table_is_made_of_them(tiny_data: Path, 
         rows = list(csv.DictReader(file))
     assert [row["arm"] for row in rows] == ["all", "-light", "online"]
     for row, key in zip(rows, ROWS, strict=True):
-        scores = read_scores(made / f"work/runs/{key}-seed0", "real_val", 1)
+        scores = read_scores(made / f"report/{key}-seed0", "real_val", 1)
         assert scores.labels.tolist() == load_crops(tiny_data / "val", None).labels.tolist()
         assert float(row["roc_auc"]) == pytest.approx(scores.auc, abs=1e-6)
         said = scores.scores >= 0.5
@@ -110,7 +111,8 @@ def test_finished_runs_are_not_repeated_and_a_lost_one_is(
     monkeypatch.setattr(module, "run_arm", noted)
     before = (made / "report/ingredients.csv").read_text()
     assert main(words_for(tiny_data, made)) == 0 and trained == []
-    (made / "work/runs/all-seed0/result.json").unlink()
+    (made / "report/all-seed0/result.json").unlink()
+    shutil.rmtree(made / "data/all")  # as on another machine, where the report alone came along
     assert main(words_for(tiny_data, made)) == 0 and trained == ["all"]
     again = (made / "report/ingredients.csv").read_text()
 
@@ -134,8 +136,8 @@ def test_a_stopped_table_keeps_what_is_finished(
     monkeypatch.setattr(module, "run_arm", stopped)
     assert main(words_for(tiny_data, tmp_path)) == 130
     assert "the same command goes on" in capsys.readouterr().err
-    left = sorted(path.parent.name for path in (tmp_path / "work").rglob("result.json"))
-    assert left == ["all-seed0", "no-light-seed0"] and not (tmp_path / "report").exists()
+    left = sorted(path.parent.name for path in (tmp_path / "report").rglob("result.json"))
+    assert left == ["all-seed0", "no-light-seed0"] and not list((tmp_path / "report").glob("*.md"))
 
 
 @pytest.mark.parametrize("flags", [["--epochs", "2"], ["--limit", "13"], ["--faces", "lfw"]])
@@ -165,8 +167,7 @@ def test_two_runs_side_by_side_give_the_same_numbers(tiny_data: Path, made: Path
     assert main([*words_for(tiny_data, other), "--parallel", "2", "--arms", "all", "no-light"]) == 0
     for key in ("all", "no-light"):
         one, two = (
-            read_scores(folder / f"work/runs/{key}-seed0", "real_val", 1)
-            for folder in (made, other)
+            read_scores(folder / f"report/{key}-seed0", "real_val", 1) for folder in (made, other)
         )
         assert np.array_equal(one.scores, two.scores)
 

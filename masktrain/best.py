@@ -1,0 +1,80 @@
+"""Which epoch's weights a run keeps: one rule for the run itself and for its report.
+
+Late in a run the AUC moves in its fourth place, which says nothing, while the loss still tells how
+far scores at the threshold lie on the right side. So of epochs whose AUC is within `TIE` of the
+highest so far, the one of lowest loss is kept (reports/LOG.md has the run that taught this).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+TIE = 0.001
+"""Differences in ROC-AUC up to this count as none."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The epoch whose weights are best.pt, and what chose it; nan where there is no number.
+
+    Attributes:
+        epoch: counted from 1; 0 is the untrained head.
+        auc: on the set that selects.
+        loss: on the set that selects, in nats a crop.
+        peak_auc: the highest up to the last epoch looked at.
+    """
+
+    epoch: int
+    auc: float
+    loss: float
+    peak_auc: float
+
+
+def better_of(best: Best | None, epoch: int, auc: float, loss: float) -> Best:
+    """Return the better of the epoch kept so far and the one just finished.
+
+    An epoch that is let go does not come back, as its weights are gone: the result may depend on
+    the order of the epochs.
+
+    Args:
+        best: as an earlier call returned it; None before the first epoch.
+        epoch: the one just finished.
+        auc: its ROC-AUC on the set that selects; nan where that has one class only.
+        loss: its loss there.
+    """
+    if best is None:
+        return Best(epoch, auc, loss, auc)
+    peak = _highest(best.peak_auc, auc)
+    if _rank(auc, loss, peak) > _rank(best.auc, best.loss, peak):
+        return Best(epoch, auc, loss, peak)
+    return Best(best.epoch, best.auc, best.loss, peak)
+
+
+def best_of(epochs: Iterable[tuple[int, float, float]]) -> Best:
+    """Return the best of (epoch, AUC, loss), in the order in which they were trained.
+
+    Raises:
+        ValueError: there is no epoch.
+    """
+    best: Best | None = None
+    for epoch, auc, loss in epochs:
+        best = better_of(best, epoch, auc, loss)
+    if best is None:
+        raise ValueError("no epoch to choose from")
+    return best
+
+
+def _highest(one: float, other: float) -> float:
+    return max(_number(one, -math.inf), _number(other, -math.inf))
+
+
+def _rank(auc: float, loss: float, peak: float) -> tuple[float, float]:
+    """Return what is compared: the AUC up to a tie with the highest, then the loss."""
+    value = _number(auc, -math.inf)
+    return (peak if value >= peak - TIE else value, -_number(loss, math.inf))
+
+
+def _number(value: float, otherwise: float) -> float:
+    return otherwise if math.isnan(value) else value
