@@ -1,13 +1,13 @@
 """MaskTheFace: bare face in, masked face out; ``python -m MaskTheFace`` is the command."""
 
+import importlib
 from typing import TYPE_CHECKING
 
-from MaskTheFace.landmarks import Landmarks, aligned_landmarks, find_landmarks
-from MaskTheFace.overlay import Covered, Masked, overlay_mask
-from MaskTheFace.style import MaskStyle, sample_style
-from MaskTheFace.templates import MaskTemplate, load_template
-
 if TYPE_CHECKING:
+    from MaskTheFace.landmarks import Landmarks, aligned_landmarks, find_landmarks
+    from MaskTheFace.overlay import Covered, Masked, overlay_mask
+    from MaskTheFace.style import MaskStyle, sample_style
+    from MaskTheFace.templates import MaskTemplate, load_template
     from MaskTheFace.transform import MaskedFace, MaskedImage, PutOnMask, mask_faces
 
 __all__ = [
@@ -26,13 +26,18 @@ __all__ = [
     "overlay_mask",
     "sample_style",
 ]
-LATER = ("MaskedFace", "MaskedImage", "PutOnMask", "mask_faces")
-"""Imported when asked for: they bring Pillow, which ``--help`` need not wait for."""
+HOMES = {
+    "landmarks": ("Landmarks", "aligned_landmarks", "find_landmarks"),
+    "overlay": ("Covered", "Masked", "overlay_mask"),
+    "style": ("MaskStyle", "sample_style"),
+    "templates": ("MaskTemplate", "load_template"),
+    "transform": ("MaskedFace", "MaskedImage", "PutOnMask", "mask_faces"),
+}
+"""Where each name lives. Imported when asked for: OpenCV alone takes longer than ``--help``."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from MaskTheFace import transform
-
-    return getattr(transform, name)
+    for home, names in HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"MaskTheFace.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

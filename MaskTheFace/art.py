@@ -32,6 +32,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from MaskTheFace.commands import run_command
 from MaskTheFace.geometry import turn_of
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.templates import SPECIAL, TEMPLATES, MaskTemplate
@@ -444,26 +445,21 @@ def _check_order(where: str, anchors: Sequence[Anchor]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, or 1 where art cannot be used or leaves nose or mouth bare."""
+    return run_command("MaskTheFace.art", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     import tyro
 
     from MaskTheFace.fitting import FittingConfig, try_all
-    from MaskTheFace.jobs import Terminated, sigterm_raises
 
-    try:
-        config = tyro.cli(
-            FittingConfig,
-            args=argv,
-            prog="python -m MaskTheFace.art",
-            config=(tyro.conf.PositionalRequiredArgs,),
-        )
-        with sigterm_raises():
-            return 1 if try_all(config) else 0
-    except (ValueError, RuntimeError) as error:
-        print(f"MaskTheFace.art: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("MaskTheFace.art: stopped", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
+    config = tyro.cli(
+        FittingConfig,
+        args=argv,
+        prog="python -m MaskTheFace.art",
+        config=(tyro.conf.PositionalRequiredArgs,),
+    )
+    return 1 if try_all(config) else 0
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from MaskTheFace import workload
+from MaskTheFace.commands import run_command
 from MaskTheFace.generate import generate
 from MaskTheFace.images import write_bytes
 from MaskTheFace.landmarks import LandmarkError
@@ -260,22 +261,16 @@ def _spread(values: np.ndarray, form: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, or 1 where nothing can be measured."""
+    return run_command("MaskTheFace.bench", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     import tyro
 
-    from MaskTheFace.jobs import Terminated, sigterm_raises
-
-    try:
-        config = tyro.cli(BenchConfig, args=argv, prog="python -m MaskTheFace.bench")
-        with sigterm_raises():
-            report = bench(config)
-            if config.output is not None:
-                write_bytes(config.output, report.encode())
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"MaskTheFace.bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("MaskTheFace.bench: stopped", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
+    config = tyro.cli(BenchConfig, args=argv, prog="python -m MaskTheFace.bench")
+    report = bench(config)
+    if config.output is not None:
+        write_bytes(config.output, report.encode())
     print(report, end="")
     return 0
 

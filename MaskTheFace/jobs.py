@@ -32,24 +32,6 @@ class Sourced(Protocol):
 SourcedJob = TypeVar("SourcedJob", bound=Sourced)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: stop as for Ctrl-C, with exit code 143 instead of 130."""
-
-
-@contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that worker processes are ended and files closed."""
-
-    def stop(*_: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def one_by_one(work: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
     """Do a batch with a function that takes one job: ``partial(one_by_one, work)``."""
     return [work(job) for job in jobs]

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from MaskTheFace.commands import run_command
 from MaskTheFace.geometry import turn_of
 from MaskTheFace.images import montage, write_image
 from MaskTheFace.landmarks import Landmarks
@@ -188,15 +189,14 @@ SCENES = tuple(SCENE_LOOKS)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    return run_command("contact_sheets", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     import tyro
 
-    try:
-        config = tyro.cli(SheetConfig, args=argv, prog="python -m masktrain.contact_sheets")
-        paths = draw_sheets(config)
-    except (ValueError, OSError) as error:
-        print(f"contact_sheets: {error}", file=sys.stderr)
-        return 1
-    print("\n".join(str(path) for path in paths))
+    config = tyro.cli(SheetConfig, args=argv, prog="python -m masktrain.contact_sheets")
+    print("\n".join(str(path) for path in draw_sheets(config)))
     return 0
 
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from MaskTheFace.commands import run_command
+
 # torch, matplotlib and scikit-learn take seconds to import: --help does without them.
 if TYPE_CHECKING:
     import torch
@@ -72,16 +74,13 @@ class Result:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 1 on an error (one line on stderr), 130 on Ctrl-C."""
-    try:
-        result = evaluate(tyro.cli(EvaluateConfig, args=argv, prog="python -m masktrain.evaluate"))
-        write_result(result)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped before the end: no metrics.json was written", file=sys.stderr)
-        return 130
+    """Run the command line; return an exit code of `MaskTheFace.commands`."""
+    return run_command("evaluate", lambda: _run(argv), "no metrics.json was written")
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    result = evaluate(tyro.cli(EvaluateConfig, args=argv, prog="python -m masktrain.evaluate"))
+    write_result(result)
     print(describe(result))
     return 0
 

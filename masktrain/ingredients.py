@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import tyro
 
-from MaskTheFace.jobs import Terminated, sigterm_raises
+from MaskTheFace.commands import run_command
 from masktrain.arms import ARMS, BASE, RECIPE, Arm, ArmRun, recipe, run_arm
 from masktrain.config import Architecture, PrepareConfig
 
@@ -79,17 +79,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 on an error, with one line on stderr; 130 after Ctrl-C; 143 after SIGTERM.
     """
+    return run_command(
+        "ingredients", lambda: _run(argv), "the same command goes on after the finished runs"
+    )
+
+
+def _run(argv: Sequence[str] | None) -> int:
     config = tyro.cli(IngredientsConfig, args=argv, prog="python -m masktrain.ingredients")
-    try:
-        with sigterm_raises():
-            runs = measure(config)
-            written = write_report(config, runs)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on after the finished runs", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
+    written = write_report(config, measure(config))
     print(written.read_text(encoding="utf-8"))
     print(f"written to {written}")
     return 0

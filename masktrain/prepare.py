@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from MaskTheFace.commands import run_command
 from MaskTheFace.images import (
     encode_image,
     montage,
@@ -26,7 +27,7 @@ from MaskTheFace.images import (
     write_bytes,
     write_image,
 )
-from MaskTheFace.jobs import Terminated, one_by_one, run_journalled, sigterm_raises
+from MaskTheFace.jobs import one_by_one, run_journalled
 from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest, write_manifest
 from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.style import MaskStyle
@@ -281,16 +282,11 @@ def write_samples(folder: Path, rows: Sequence[ManifestRow], columns: int = 10) 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    try:
-        with sigterm_raises():
-            folder = prepare(parse_prepare(argv))
-    except (ValueError, RuntimeError) as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print("prepare: stopped; the same command goes on from here", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
-    print(summarize(folder))
+    return run_command("prepare", lambda: _run(argv), "the same command goes on from here")
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    print(summarize(prepare(parse_prepare(argv))))
     return 0
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from MaskTheFace.jobs import Terminated, sigterm_raises
+from MaskTheFace.commands import Terminated, sigterm_raises
 from masktrain.config import PrepareConfig, TrainConfig, parse_train
 
 # torch takes seconds to import: --help does without it.

@@ -1,8 +1,6 @@
 """Many jobs, any number of processes, one result."""
 
 import os
-import signal
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +9,7 @@ from pathlib import Path
 import pytest
 
 from MaskTheFace import jobs
-from MaskTheFace.jobs import (
-    Terminated,
-    one_by_one,
-    run_batches,
-    run_journalled,
-    sigterm_raises,
-)
+from MaskTheFace.jobs import one_by_one, run_batches, run_journalled
 from MaskTheFace.manifest import Journal, ManifestRow
 
 
@@ -59,19 +51,6 @@ def test_an_error_in_a_worker_arrives_here(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(jobs, "CHUNK", 1)
     with pytest.raises(ValueError, match="three is too many"):
         list(run_batches(partial(one_by_one, fail_at_three), range(6), workers=2))
-
-
-def be_terminated() -> None:
-    with sigterm_raises():
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
-
-
-def test_sigterm_is_an_exception_inside_and_as_before_outside() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated):
-        be_terminated()
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def sizes(batch: Sequence[int]) -> list[tuple[int, int]]:
