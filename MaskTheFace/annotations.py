@@ -106,7 +106,7 @@ def _picture(path: str, members: list[ManifestRow], of_source: list[ManifestRow]
         xy = points_of(row)
         box = face_box(xy, width, height)
         if box is not None:
-            label = "no_mask" if bare else row.label or "worn_incorrectly"
+            label = "no_mask" if bare else row.label or "no_mask"
             hidden = np.array([digit == "1" for digit in row.hidden or "0" * 68])
             faces.append(AnnotatedFace(box, label, xy, hidden & (not bare)))
     return Picture(path, width, height, tuple(faces))

@@ -28,10 +28,11 @@ from MaskTheFace.landmarks import (
     fit_landmarks,
 )
 from MaskTheFace.manifest import ManifestRow, format_box
-from MaskTheFace.overlay import COVERED, Masked, overlay_mask
+from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import MaskStyle, parse_color, sample_style
 from MaskTheFace.templates import SPECIAL, MaskTemplate
+from MaskTheFace.wear import COVERED, label_of, sample_wear, worn
 
 BATCH_PIXELS = 24_000_000
 """Photos held in memory at once: as many as are handed over, or this many pixels and one more."""
@@ -288,6 +289,8 @@ def draw_style(wanted: Wanted, config: GenerateConfig, rng: np.random.Generator)
             template=wanted.kind, shadow=0, wrinkles=0, weave=0, light=0, softness=0, match=0
         )
     drawn = sample_style(rng, wanted.templates, ())
+    if config.wear != "correct":
+        drawn = worn(drawn, sample_wear(rng, drawn.template, config.wear), rng)
     changes: dict[str, object] = {"color": None, "pattern": None}
     if wanted.color is None:
         changes["trim"] = None
@@ -335,12 +338,12 @@ def _mask_row(
 ) -> ManifestRow:
     covered = masked.covered
     return job.row(
-        label="wearing_mask" if covered.wear != "incorrect" else "",
+        label=label_of(masked.wear),
         **_face_facts(job, face),
         template=style.template,
         pattern=style.pattern or wanted.pattern or "",
         style=style.to_json(),
-        wear=covered.wear,
+        wear=masked.wear,
         covered_nose=f"{covered.nose:.3f}",
         covered_mouth=f"{covered.mouth:.3f}",
         covered_chin=f"{covered.chin:.3f}",

@@ -14,6 +14,7 @@ import numpy as np
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import parse_color
 from MaskTheFace.templates import SPECIAL, TEMPLATES, TYPES
+from MaskTheFace.wear import Wear
 
 Kind = Literal["surgical", "N95", "KN95", "cloth", "gas", "empty", "inpaint", "random", "all"]
 
@@ -46,6 +47,9 @@ class GenerateConfig:
     """A picture file to print on the fabric, or the name of a built-in pattern."""
     pattern_weight: float = 0.5
     """How solid the print is, 0 to 1."""
+    wear: Wear | Literal["wrong", "random"] = "correct"
+    """How masks are worn. wrong: one of the wrong ways for each face; random: half of them right.
+    What came out is read off the picture: the manifest's columns wear and label."""
     code: str | None = None
     """Comma list of masks, one drawn for each photo: type, type-#rrggbb or type-patternfile."""
     aligned: Literal["auto", "yes", "no"] = "auto"

@@ -5,7 +5,8 @@ Convention: faces are square tiles, (TILE_PX, TILE_PX, 3) uint8 RGB; points are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from MaskTheFace.landmarks import (
     aligned_landmarks,
     find_landmarks,
 )
-from MaskTheFace.overlay import Covered, Masked, overlay_mask
+from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import MaskTemplate
+from MaskTheFace.wear import WEARS, WORN
 
 TILE_PX, STRIP_PX = 192, 16
 """Side of a face on the sheet, and height of the line of text below it."""
@@ -170,7 +172,7 @@ class Trial:
     @property
     def wrong(self) -> bool:
         """Whether nose or mouth stay bare on a face the template is for."""
-        return self.meant and self.masked.covered.wear == "incorrect"
+        return self.meant and self.masked.wear not in WORN
 
     @property
     def hides_eyes(self) -> bool:
@@ -212,7 +214,8 @@ def report_lines(template: MaskTemplate, trials: Sequence[Trial]) -> list[str]:
     worn = [trial.masked.covered for trial in trials if trial.meant]
     sits = "for none of these faces"
     if worn:
-        ways = [f"{way} on {sum(c.wear == way for c in worn)}" for way in _ways(worn)]
+        counts = Counter(trial.masked.wear or "out of sight" for trial in trials if trial.meant)
+        ways = [f"{way} on {counts[way]}" for way in (*WEARS, "out of sight") if counts[way]]
         least = ", ".join(
             f"{part} {min(getattr(c, part) for c in worn):.2f}"
             for part in ("nose", "mouth", "chin")
@@ -228,11 +231,6 @@ def report_lines(template: MaskTemplate, trials: Sequence[Trial]) -> list[str]:
             "art so that it reaches further"
         )
     return lines
-
-
-def _ways(worn: Iterable[Covered]) -> list[str]:
-    found = {covered.wear for covered in worn}
-    return [way for way in ("correct", "chin_out", "incorrect") if way in found]
 
 
 def _place(uv: np.ndarray) -> str:
@@ -254,7 +252,7 @@ def sheet_row(template: MaskTemplate, trials: Sequence[Trial]) -> list[np.ndarra
             tile = 255 - (255 - tile) // 3
         if trial.wrong:
             tile[:4] = tile[-4:] = tile[:, :4] = tile[:, -4:] = (220, 30, 30)
-        how = trial.masked.covered.wear if trial.meant else "another view"
+        how = trial.masked.wear if trial.meant else "another view"
         tiles.append(_labelled(tile, f"{how}: {trial.face.name}"))
     return tiles
 

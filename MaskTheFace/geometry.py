@@ -27,6 +27,8 @@ RIGHT = (15, 14, 13, 12, 11)
 MIDDLE = (28, 30, 51, 57, 8)
 SHAKES = 499
 """Different cuts that a seed picks from."""
+GATHERED = 0.55
+"""Where the ears hold its sides, a mask that slid is folded together by this share."""
 LEAST_HALF_WIDTH = 0.10
 """The far side of a turned face keeps this share of the face width: it must not fold."""
 
@@ -163,17 +165,23 @@ def fit_points(
     Args:
         uv: (K, 2) points on the face chart.
         landmarks: one face.
-        style: ``top``, ``bottom``, ``width``, ``slip``, ``tilt_deg``, ``shape``, ``flat_fit``,
-            ``flip`` and ``seed`` are used.
+        style: ``top``, ``bottom``, ``width``, ``slip``, ``pinned``, ``tilt_deg``, ``pivot``,
+            ``shape``, ``flat_fit``, ``flip`` and ``seed`` are used.
         bulge: how far the mask stands off the face, in half face widths.
 
     Returns:
         (K, 2) float64 pixels.
     """
     u, v = uv[:, 0] * (-1.0 if style.flip else 1.0), uv[:, 1].astype(np.float64)
-    worn = style.top + v * (1 + style.bottom - style.top) + style.slip
+    if style.pinned:
+        held = style.pinned * _smooth((np.abs(u) - 0.35) / 0.65)
+        v = 0.5 + (v - 0.5) * (1 - GATHERED * held)
+        slip = style.slip * (1 - held)
+    else:
+        slip = np.full_like(v, style.slip)
+    worn = style.top + v * (1 + style.bottom - style.top) + slip
     grid = chart_grid(landmarks, bulge)
-    middle = grid[2, 2].copy()
+    hold = _hold(grid, style.pivot)
     if style.shape:
         grid = _reshaped(grid, style)
     if style.flat_fit:
@@ -183,7 +191,19 @@ def fit_points(
         return points
     angle = math.radians(style.tilt_deg)
     cos, sin = math.cos(angle), math.sin(angle)
-    return (points - middle) @ np.array([[cos, sin], [-sin, cos]]) + middle
+    return (points - hold) @ np.array([[cos, sin], [-sin, cos]]) + hold
+
+
+def _smooth(share: np.ndarray) -> np.ndarray:
+    """Return 0 below 0, 1 above 1, and a smooth step between."""
+    share = np.clip(share, 0, 1)
+    return np.asarray(share * share * (3 - 2 * share))
+
+
+def _hold(grid: np.ndarray, pivot: float) -> np.ndarray:
+    """Return the image point that a mask turns about: the middle of the face, or near an ear."""
+    ear = grid[0, 4 if pivot > 0 else 0]
+    return np.asarray((1 - abs(pivot)) * grid[2, 2] + abs(pivot) * ear)
 
 
 def _reshaped(grid: np.ndarray, style: MaskStyle) -> np.ndarray:

@@ -28,9 +28,8 @@ from MaskTheFace.photo import (
 )
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import MaskTemplate, load_template, nearest_step
+from MaskTheFace.wear import way_of
 
-COVERED = 0.5
-"""From this mean alpha on a landmark is covered."""
 COVER_RADIUS = 0.03
 """A landmark counts as covered by the mean alpha in a disc of this share of the face width."""
 LARGEST_FACE = 8
@@ -46,13 +45,6 @@ class Covered:
     mouth: float
     chin: float
 
-    @property
-    def wear(self) -> str:
-        """How the mask is worn: correct, chin_out, or incorrect where nose or mouth are bare."""
-        if min(self.nose, self.mouth) < COVERED:
-            return "incorrect"
-        return "correct" if self.chin >= COVERED else "chin_out"
-
 
 @dataclass(frozen=True)
 class Masked:
@@ -62,13 +54,16 @@ class Masked:
         image: (H, W, 3) uint8 RGB.
         alpha: (H, W) float32 in 0..1, how far the fabric hides the face.
         changed: (H, W) bool, every pixel that was touched, shadow included.
-        covered: what the mask covers; it decides the class.
+        covered: what the mask covers.
+        wear: how it is worn, one of wear.WEARS; empty where no mask is to be seen. It decides the
+            class.
     """
 
     image: np.ndarray
     alpha: np.ndarray
     changed: np.ndarray
     covered: Covered
+    wear: str
 
 
 def overlay_mask(
@@ -127,7 +122,8 @@ def overlay_mask(
         scene = Scene(face, width_px, camera, measure_film(image))
         part = _composed(scene, fabric, cover, style)
         out[y0:y1, x0:x1], alpha[y0:y1, x0:x1], changed[y0:y1, x0:x1] = part
-    return Masked(out, alpha, changed, covered_shares(alpha, landmarks, width_px))
+    covered = covered_shares(alpha, landmarks, width_px)
+    return Masked(out, alpha, changed, covered, way_of(alpha, landmarks, covered))
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,12 @@ class MaskStyle:
     """Reach towards the ears; 1 is the template's own."""
     slip: float = 0.0
     """How far the whole mask has slid down, in v; 0 is worn correctly."""
+    pinned: float = 0.0
+    """How far the sides stay at the ears while the mask slides, 0 to 1."""
     tilt_deg: float = 0.0
     """Turn of the mask on the face, degrees, clockwise as the viewer sees it."""
+    pivot: float = 0.0
+    """What it turns about, in u: 0 is the middle of the face, -1 and 1 the ears."""
     opacity: float = 1.0
     """1 hides the face; thin fabric lets some of it through."""
     wrinkles: float = 0.5
@@ -97,6 +101,7 @@ class MaskStyle:
             "match",
             "front",
             "dirt",
+            "pinned",
         ):
             value = getattr(self, name)
             if not 0 <= value <= 1:
@@ -115,7 +120,9 @@ class MaskStyle:
 
     def mirrored(self) -> MaskStyle:
         """Return the style of the mirror image."""
-        return dataclasses.replace(self, flip=not self.flip, tilt_deg=-self.tilt_deg)
+        return dataclasses.replace(
+            self, flip=not self.flip, tilt_deg=-self.tilt_deg, pivot=-self.pivot
+        )
 
     def to_json(self) -> str:
         """Return the style on one line, for manifests."""

@@ -55,17 +55,14 @@ class MaskedFace:
         style: what it wears; None where it was left bare.
         covered: what the mask covers; None where it was left bare.
         reason: why it was left bare; empty where that was meant.
+        wear: how the mask is worn, one of wear.WEARS; empty where none is to be seen.
     """
 
     landmarks: Landmarks
     style: MaskStyle | None = None
     covered: Covered | None = None
     reason: str = ""
-
-    @property
-    def wear(self) -> str:
-        """How the mask is worn: correct, chin_out or incorrect; empty for a bare face."""
-        return "" if self.covered is None else self.covered.wear
+    wear: str = ""
 
 
 @dataclass(frozen=True)
@@ -221,8 +218,8 @@ class PutOnMask:
             The arguments but ``index``, with ``image`` (H, W, 3) uint8 RGB; ``mask`` (H, W)
             float32, alpha of the fabric, 0..1; and for N faces ``landmarks`` (N, 68, 2) float32;
             ``boxes`` (N, 4) float32, the smallest around the points; ``covered`` (N, 3) float32,
-            nose, mouth and chin, 0 on bare faces; ``wear``, N times correct, chin_out, incorrect
-            or "" for bare; ``styles``, N times the MaskStyle as JSON or "". ``reason`` says why
+            nose, mouth and chin, 0 on bare faces; ``wear``, N times one of wear.WEARS or ""
+            for bare; ``styles``, N times the MaskStyle as JSON or "". ``reason`` says why
             there is no face, or why a face was left bare.
 
         Raises:
@@ -413,7 +410,7 @@ def _put_on(
         except (ValueError, cv2.error) as error:
             done.append(MaskedFace(face, reason=str(error)))
             continue
-        done.append(MaskedFace(face, look.style, masked.covered))
+        done.append(MaskedFace(face, look.style, masked.covered, wear=masked.wear))
         out = masked.image
         alpha = masked.alpha if alpha is None else 1 - (1 - alpha) * (1 - masked.alpha)
     if alpha is None:

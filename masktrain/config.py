@@ -44,6 +44,8 @@ class PrepareConfig:
     """Mask types to draw; none named: all of them."""
     without: tuple[Ingredient, ...] = ()
     """Ingredients of the masks to leave out, to learn what each is worth (see ingredients.py)."""
+    wear: bool = False
+    """Also draw every face with its mask worn wrongly, for a third class: worn_incorrectly/."""
     val_share: float = 0.1
     """Share of the identities that goes to validation."""
     test_share: float = 0.1

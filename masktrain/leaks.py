@@ -51,7 +51,8 @@ def drop_copies(rows: Sequence[ManifestRow], folder: Path, bare: str) -> list[Ma
         if original == row.source:
             kept.append(row)
             continue
-        (folder / row.path).unlink(missing_ok=True)
+        if row.path:
+            (folder / row.path).unlink(missing_ok=True)
         if row.label == bare:
             reason = f"a copy of {original}; nothing to do"
             row = dataclasses.replace(row, path="", label="", status="skipped", reason=reason)

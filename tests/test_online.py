@@ -38,9 +38,9 @@ def crops(data: Path) -> OnlineCrops:
 
 def worn(image: np.ndarray, wear: str = "correct", changed: bool = False) -> Masked:
     """Return a face as if a mask had been put on that cannot be seen."""
-    shares = {"correct": Covered(1, 1, 1), "incorrect": Covered(0, 1, 1)}[wear]
+    shares = {"correct": Covered(1, 1, 1), "nose_out": Covered(0, 1, 1)}[wear]
     touched = np.full(image.shape[:2], changed)
-    return Masked(image, touched.astype(np.float32), touched, shares)
+    return Masked(image, touched.astype(np.float32), touched, shares, wear)
 
 
 def test_crops_are_bare_faces_and_then_their_twins(data: Path, crops: OnlineCrops) -> None:
@@ -144,7 +144,7 @@ def test_a_mask_that_does_not_sit_is_drawn_again_and_at_last_read_from_its_file(
 
     def slipped(image: np.ndarray, _: object, style: object) -> Masked:
         styles.append(style)
-        return worn(image, "incorrect")
+        return worn(image, "nose_out")
 
     monkeypatch.setattr(module, "overlay_mask", slipped)
     monkeypatch.setattr(module, "_encoded_again", lambda image, _: image)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from MaskTheFace.manifest import ManifestRow, read_manifest
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import TEMPLATES
+from MaskTheFace.wear import WORN, WRONG, WRONGLY
 from masktrain import prepare as module
 from masktrain.config import PrepareConfig
 from masktrain.faces import FaceError, list_faces, open_face
@@ -29,6 +31,7 @@ from masktrain.prepare import (
     BARE,
     LANDMARKS,
     MASKED,
+    NOT_WRONG,
     SPLITS,
     PrepareError,
     default_folder,
@@ -415,3 +418,54 @@ def test_help_answers_at_once() -> None:
         if times[-1] < 0.5:
             break
     assert min(times) < 1.0
+
+
+@pytest.fixture(scope="module")
+def three(photos: Path) -> Path:
+    """Return data with the third class."""
+    return prepare(config_for(photos, photos.parent / "three", wear=True))
+
+
+def test_the_third_class_adds_files_and_changes_none(prepared: Path, three: Path) -> None:
+    usual, more = (
+        {name: data for name, data in contents(folder).items() if name.endswith(".jpg")}
+        for folder in (prepared, three)
+    )
+    del usual["samples.jpg"], more["samples.jpg"]
+    added = more.keys() - usual.keys()
+    assert usual.items() <= more.items()
+    assert {name.split("/")[1] for name in added} == {WRONGLY}
+    assert len(added) == len(usual) / 2, "one for each face"
+
+
+def test_the_same_mask_is_worn_wrongly_by_the_same_face_in_the_same_split(three: Path) -> None:
+    rows = [row for row in read_manifest(three / "manifest.csv") if row.path]
+    worn = {row.source: row for row in rows if row.label == MASKED}
+    wrong = [row for row in rows if row.label == WRONGLY]
+    assert len(wrong) == len(worn) and len({row.wear for row in wrong}) > 1
+    for row in wrong:
+        twin = worn[row.source]
+        assert row.split == twin.split and Path(row.path).name == Path(twin.path).name
+        assert row.wear in WRONG and twin.wear in WORN
+        assert min(float(row.covered_nose), float(row.covered_mouth)) < 0.5
+        here, there = (MaskStyle.from_json(one.style) for one in (row, twin))
+        for same in ("template", "color", "pattern", "seed", "light", "trim"):
+            assert getattr(here, same) == getattr(there, same)
+
+
+def test_the_third_class_is_counted_and_shown(three: Path) -> None:
+    assert re.search(r"train \d+ no_mask, \d+ wearing_mask, \d+ worn_incorrectly", summarize(three))
+    height, width = read_image(three / "samples.jpg").shape[:2]
+    assert height > 0.5 * width, "three rows a group"
+
+
+def test_a_face_that_cannot_wear_it_wrongly_is_listed(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "worn", lambda style, *_: style)
+    folder = prepare(config_for(photos, tmp_path / "data", wear=True))
+    rows = read_manifest(folder / "manifest.csv")
+    left = [row for row in rows if row.label == WRONGLY]
+    assert left and not any(row.path for row in left)
+    assert {(row.status, row.reason) for row in left} == {("skipped", NOT_WRONG)}
+    assert find_leaks(rows) == []

@@ -1,0 +1,230 @@
+"""How a mask is worn: ways to wear it wrongly, and their names from what it covers on the picture.
+
+What is asked for and what comes out may differ (a long face keeps its nose out of a mask that
+slipped a little, a short one does not), so the name, and with it the class, is always read off the
+rendered mask: ``way_of``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from MaskTheFace.landmarks import Landmarks
+from MaskTheFace.style import MaskStyle
+
+if TYPE_CHECKING:
+    from MaskTheFace.overlay import Covered
+
+Wear = Literal["correct", "chin_out", "nose_out", "under_chin", "one_ear", "forehead"]
+"""correct: over nose, mouth and chin; chin_out: over nose and mouth; nose_out: over the mouth, not
+the nose; the others cover no mouth: below it, beside it, or above it, over brow or eyes."""
+WEARS: tuple[Wear, ...] = get_args(Wear)
+WORN: tuple[Wear, ...] = ("correct", "chin_out")
+"""Ways that count as wearing a mask: nose and mouth are covered."""
+WRONG: tuple[Wear, ...] = ("nose_out", "under_chin", "one_ear", "forehead")
+ASKED = ("correct", "chin_out", *WRONG, "wrong", "random")
+"""What can be asked for: a way; wrong, one of the wrong ways; random, half correct, half wrong."""
+WEARING, WRONGLY = "wearing_mask", "worn_incorrectly"
+COVERED = 0.5
+"""From this mean alpha on a landmark is covered."""
+SEEN = 0.02
+"""A mask is in the picture where it shows on this share of the face's square at least."""
+SHARES: dict[Wear, float] = {
+    "nose_out": 0.48,
+    "under_chin": 0.28,
+    "one_ear": 0.10,
+    "forehead": 0.14,
+}
+"""How often each wrong way is drawn; most real mistakes leave the nose out."""
+LOOPLESS = frozenset(
+    {
+        "cloth_tube",
+        "cloth_scarf",
+        "cloth_bandana",
+        "surgical_tied",
+        "n95_cup",
+        "n95_valve",
+        "n95_duckbill",
+        "gas_half",
+        "gas_full",
+    }
+)
+"""Templates that are tied, pulled on, or held by bands around the head."""
+ADVICE: dict[str, str] = {
+    "no_mask": "put a mask on",
+    "correct": "",
+    "chin_out": "pull it down over your chin",
+    "nose_out": "pull it up over your nose",
+    "under_chin": "pull it up over mouth and nose",
+    "one_ear": "put the other loop over your ear",
+    "forehead": "pull it down over nose and mouth",
+    "wearing_mask": "",
+    "worn_incorrectly": "cover nose, mouth and chin",
+}
+"""What to do, by way of wearing or, where that is not known, by class; empty: nothing."""
+
+
+def label_of(way: str) -> str:
+    """Return the class of a way of wearing; empty for a mask that cannot be seen.
+
+    Raises:
+        ValueError: no such way.
+    """
+    if way not in (*WEARS, ""):
+        raise ValueError(f"unknown way to wear a mask {way!r}; have {', '.join(WEARS)}")
+    return WEARING if way in WORN else way and WRONGLY
+
+
+def way_of(alpha: np.ndarray, landmarks: Landmarks, covered: Covered) -> Wear | Literal[""]:
+    """Name how a rendered mask is worn.
+
+    Args:
+        alpha: (H, W) float32 in 0..1, what the mask hides.
+        landmarks: the face, in the same pixels.
+        covered: mean alpha on nose, mouth and chin.
+
+    Returns:
+        The way; empty where no mask is to be seen.
+    """
+    if covered.mouth >= COVERED and covered.nose >= COVERED:
+        return "correct" if covered.chin >= COVERED else "chin_out"
+    if float(alpha.sum()) < SEEN * landmarks.width_px**2:
+        return ""
+    if covered.mouth >= COVERED:
+        return "nose_out"
+    across, down = _centre(alpha, landmarks)
+    if down < 0.25:
+        return "forehead"
+    return "one_ear" if abs(across) > 0.5 else "under_chin"
+
+
+def _centre(alpha: np.ndarray, landmarks: Landmarks) -> tuple[float, float]:
+    """Return where the middle of a mask lies: across, in half face widths from the middle of the
+    face, and down, 0 at the bridge of the nose and 1 at the chin."""
+    rows, columns = np.nonzero(alpha > COVERED)
+    if not len(rows):
+        rows, columns = np.nonzero(alpha > 0)
+    middle = np.array([columns.mean(), rows.mean()])
+    xy = landmarks.xy.astype(np.float64)
+    bridge, chin = xy[28], xy[8]
+    axis = chin - bridge
+    length = max(float(np.hypot(*axis)), 1e-6)
+    axis /= length
+    side = np.array([axis[1], -axis[0]])
+    offset = middle - bridge
+    return float(offset @ side) / (landmarks.width_px / 2), float(offset @ axis) / length
+
+
+def sample_wear(rng: np.random.Generator, template: str, asked: str = "wrong") -> Wear:
+    """Draw how a mask is worn.
+
+    Args:
+        rng: the only source of chance.
+        template: a name of TEMPLATES; without ear loops nothing hangs from one ear.
+        asked: one of ASKED.
+
+    Raises:
+        ValueError: nothing of that name can be asked for.
+    """
+    if asked not in ASKED:
+        raise ValueError(f"unknown way to wear a mask {asked!r}; have {', '.join(ASKED)}")
+    right, draw = rng.random(2).tolist()
+    if asked in WEARS:
+        return WEARS[WEARS.index(asked)]
+    if asked == "random" and right < 0.5:
+        return "correct"
+    ways = [way for way in WRONG if way != "one_ear" or template not in LOOPLESS]
+    draw *= sum(SHARES[way] for way in ways)
+    for way in ways:
+        draw -= SHARES[way]
+        if draw < 0:
+            return way
+    return ways[-1]
+
+
+def worn(style: MaskStyle, way: str, rng: np.random.Generator) -> MaskStyle:
+    """Return a style worn another way, slipped and tilted as chance has it.
+
+    Args:
+        style: a correctly worn mask.
+        way: one of WEARS.
+        rng: the only source of chance; the same number of draws for every way.
+
+    Raises:
+        ValueError: no such way.
+    """
+    label_of(way)
+    draw = rng.random(6).tolist()
+    changes = {
+        "correct": _correct,
+        "chin_out": _chin_out,
+        "nose_out": _nose_out,
+        "under_chin": _under_chin,
+        "one_ear": _one_ear,
+        "forehead": _forehead,
+    }[way](style, draw)
+    return dataclasses.replace(style, **changes)  # type: ignore[arg-type]
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return low + (high - low) * share
+
+
+def _correct(_: MaskStyle, __: list[float]) -> dict[str, float]:
+    return {}
+
+
+def _chin_out(style: MaskStyle, draw: list[float]) -> dict[str, float]:
+    """Too small, or pushed up: the lower edge ends on the chin's front."""
+    lift = _between(-0.06, 0.02, draw[0])
+    return {"top": min(style.top, 0.05), "bottom": _between(-0.42, -0.3, draw[1]), "slip": lift}
+
+
+def _nose_out(style: MaskStyle, draw: list[float]) -> dict[str, float]:
+    """Slipped below the tip of the nose; the chin holds the lower edge, the ears the sides."""
+    slip = _between(0.3, 0.52, draw[0]) - style.top
+    return {
+        "slip": slip,
+        "bottom": style.bottom - slip * _between(0.45, 1.0, draw[1]),
+        "pinned": _between(0.3, 0.9, draw[2]),
+        "tilt_deg": style.tilt_deg * 1.5,
+        "wrinkles": max(style.wrinkles, 0.5 + 0.5 * draw[3]),
+    }
+
+
+def _under_chin(style: MaskStyle, draw: list[float]) -> dict[str, float]:
+    """Pulled down: gathered below the mouth and under the jaw."""
+    slip = _between(0.78, 1.0, draw[0]) - style.top
+    return {
+        "slip": slip,
+        "bottom": style.bottom - _between(0.45, 0.7, draw[1]),
+        "pinned": _between(0.5, 1.0, draw[2]),
+        "wrinkles": max(style.wrinkles, 0.6 + 0.4 * draw[3]),
+        "opacity": 1.0,
+    }
+
+
+def _one_ear(style: MaskStyle, draw: list[float]) -> dict[str, float]:
+    """One loop is off: the mask hangs from the other ear, beside the face."""
+    side = 1.0 if draw[0] < 0.5 else -1.0
+    return {
+        "pivot": side,
+        "tilt_deg": -side * _between(55, 100, draw[1]),
+        "bottom": style.bottom - _between(0.3, 0.6, draw[2]),
+        "width": style.width * _between(0.55, 0.8, draw[3]),
+        "wrinkles": max(style.wrinkles, 0.6 + 0.4 * draw[4]),
+    }
+
+
+def _forehead(style: MaskStyle, draw: list[float]) -> dict[str, float]:
+    """Pushed up over the eyes or onto the brow."""
+    return {
+        "slip": -_between(0.55, 1.25, draw[0]) - style.top,
+        "bottom": style.bottom - _between(0.2, 0.5, draw[1]),
+        "tilt_deg": style.tilt_deg + math.copysign(4 * draw[2], style.tilt_deg),
+        "front": 0.0,
+    }
