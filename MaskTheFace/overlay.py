@@ -120,7 +120,7 @@ def overlay_mask(
         if style.front > 0:
             _let_through(fabric, cover, face, lay.chart, style)
         scene = Scene(face, width_px, camera, measure_film(image))
-        part = _composed(scene, fabric, cover, style)
+        part = compose(scene, fabric, cover, style)
         out[y0:y1, x0:x1], alpha[y0:y1, x0:x1], changed[y0:y1, x0:x1] = part
     covered = covered_shares(alpha, landmarks, width_px)
     return Masked(out, alpha, changed, covered, way_of(alpha, landmarks, covered))
@@ -190,7 +190,7 @@ def _let_through(
         plane *= left
 
 
-def _composed(
+def compose(
     scene: Scene, fabric: Planes, cover: np.ndarray, style: MaskStyle
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Light the fabric and lay it with its shadow on the face: image, alpha, changed."""

@@ -79,6 +79,22 @@ def label_of(way: str) -> str:
     return WEARING if way in WORN else way and WRONGLY
 
 
+def advice(label: str, way: str = "") -> str:
+    """Return what to do, for people; empty for a mask worn well.
+
+    Args:
+        label: the class: no_mask, wearing_mask or worn_incorrectly.
+        way: how the mask is worn, where that is known.
+
+    Raises:
+        ValueError: no such class.
+    """
+    if label not in ("no_mask", WEARING, WRONGLY):
+        raise ValueError(f"unknown class {label!r}; have no_mask, {WEARING}, {WRONGLY}")
+    # A way of the other class says nothing about this one.
+    return ADVICE[way] if way in WEARS and label_of(way) == label else ADVICE[label]
+
+
 def way_of(alpha: np.ndarray, landmarks: Landmarks, covered: Covered) -> Wear | Literal[""]:
     """Name how a rendered mask is worn.
 

@@ -102,7 +102,7 @@ def run_arm(run: ArmRun) -> ArmRun:
         OSError: a result cannot be written.
     """
     from masktrain.engine import collect_scores
-    from masktrain.metrics import evaluate_scores
+    from masktrain.metrics import Scores, evaluate_scores
     from masktrain.run_folder import save_scores, write_json
 
     with _one_thread():
@@ -113,6 +113,7 @@ def run_arm(run: ArmRun) -> ArmRun:
         time_s = time.perf_counter() - begun
         loader = session.evals["real_val"]
         scores = collect_scores(session.net, loader, session.device, session.precision)
+    assert isinstance(scores, Scores)
     save_scores(run.folder, "real_val", run.config.epochs, scores)
     record = {
         "arm": run.arm.name,

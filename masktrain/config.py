@@ -11,7 +11,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-Architecture = Literal["resnet50", "resnet18", "mobilenet_v2", "mobilenet_v3_small"]
+Architecture = Literal[
+    "resnet50", "resnet18", "mobilenet_v2", "mobilenet_v2_128", "mobilenet_v3_small"
+]
 Amp = Literal["auto", "off", "bf16", "fp16"]
 WandbMode = Literal["auto", "online", "offline", "off"]
 Ingredient = Literal["fit", "light", "prior", "patterns"]
@@ -89,6 +91,11 @@ class TrainConfig:
     masks: Literal["files", "online"] = "files"
     """files: the masks that prepare drew. online: new ones every epoch, drawn by the workers."""
 
+    occluders: float = 0.0
+    """Share of training faces, bare and masked alike, with a hand, scarf, beard ... before them."""
+    classes: Literal[2, 3] = 2
+    """3: worn_incorrectly is a class of its own; prepare with --wear. 2: one logit."""
+
     # Where results go
     name: str = "masktrain"
     """Name of the run; its folder is <runs>/<date>-<time>-<name>."""
@@ -97,7 +104,7 @@ class TrainConfig:
 
     # Model
     model: Architecture = "resnet50"
-    """Network, from torchvision, with one logit."""
+    """Network, from torchvision; mobilenet_v2_128 has 128 units and dropout 0.5 before the last."""
     init: str = "imagenet"
     """First weights: imagenet (fetched from torchvision), none (random), or a checkpoint file."""
 
@@ -160,6 +167,7 @@ class TrainConfig:
         _require(bool(self.faces), "faces", "demo, lfw or a folder", repr(self.faces))
         _require(bool(self.init), "init", "imagenet, none or a checkpoint", repr(self.init))
         _require(self.limit >= 0, "limit", ">= 0", self.limit)
+        _require(0 <= self.occluders <= 1, "occluders", "in [0, 1]", self.occluders)
         plain = (
             bool(self.name) and not self.name.startswith(".") and not set(self.name) & set("/\\")
         )

@@ -1,8 +1,8 @@
 """From a folder of crops to batches: one uint8 array in memory, the same batches for any workers.
 
-Convention: label 0 is `no_mask`, 1 is `wearing_mask`; crops are (N, S, S, 3) uint8 RGB. Every
-random choice about a crop comes from (seed, epoch, index) alone, so neither the number of
-workers nor what was trained before changes a batch.
+Convention: label 0 is `no_mask`, 1 is `wearing_mask`, 2 is `worn_incorrectly`; crops are
+(N, S, S, 3) uint8 RGB. Every random choice about a crop comes from (seed, epoch, index) alone, so
+neither the number of workers nor what was trained before changes a batch.
 """
 
 import os
@@ -23,12 +23,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from MaskTheFace.images import ImageError, list_images, read_image
 from MaskTheFace.manifest import read_manifest
 from masktrain.augment import Transform
-from masktrain.model import CLASS_NAMES
+from masktrain.multiclass import CLASSES as CLASSES
 
-CLASSES = CLASS_NAMES
 CROP_PX = 128
 """Side of the crops in memory; the network's input is cut out of these."""
-LEFT_OUT = "worn_incorrectly"  # neither class: see the class map in data/README.md
+LEFT_OUT = CLASSES[2]  # neither class of a binary network: see the class map in data/README.md
 
 Item = tuple[Tensor, float, int]
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -84,7 +83,7 @@ def load_crops(
     root: Path,
     split: str | None,
     size_px: int = CROP_PX,
-    need_both: bool = True,
+    need_all: bool = True,
     labels: Sequence[int] = (0, 1),
 ) -> Crops:
     """Read every crop of a split into one array, bare faces first, each class sorted by path.
@@ -94,7 +93,7 @@ def load_crops(
             with `no_mask` and `wearing_mask` directly inside.
         split: train, val, test or None.
         size_px: Side to which crops of another size are resized.
-        need_both: Refuse a folder that lacks one of the classes.
+        need_all: Refuse a folder that lacks one of the classes.
         labels: The classes to read.
 
     Returns:
@@ -106,20 +105,20 @@ def load_crops(
     folder = root / split if split else root
     if not folder.is_dir():
         raise DataError(f"no folder {folder}: give a prepared folder, or run masktrain.prepare")
-    files = [(path, label) for label in labels for path in _class_files(folder, label, need_both)]
+    files = [(path, label) for label in labels for path in _class_files(folder, label, need_all)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         read = list(pool.map(lambda item: _read(item[0], size_px), files))
     good = [(path, label, x) for (path, label), x in zip(files, read) if isinstance(x, np.ndarray)]
     bad = [(path, str(x)) for (path, _), x in zip(files, read) if not isinstance(x, np.ndarray)]
     found = {label for _, label, _ in good}
-    _check_classes(folder, found, set(labels) if need_both else set(), bad)
+    _check_classes(folder, found, set(labels) if need_all else set(), bad)
     return Crops(
         images=np.stack([image for _, _, image in good]),
         labels=np.array([label for _, label, _ in good], np.int64),
         paths=tuple(path.relative_to(root).as_posix() for path, _, _ in good),
         root=root,
         skipped=tuple((path.relative_to(root).as_posix(), reason) for path, reason in bad),
-        left_out=len(list_images(folder / LEFT_OUT)) if (folder / LEFT_OUT).is_dir() else 0,
+        left_out=0 if 2 in labels else _count_images(folder / LEFT_OUT),
     )
 
 
@@ -128,9 +127,15 @@ def _class_files(folder: Path, label: int, needed: bool) -> list[Path]:
     if not inside.is_dir():
         if not needed:
             return []
-        both = " and ".join(f"{name}/" for name in CLASSES)
+        if label == 2:
+            raise DataError(f"{folder} has no folder {LEFT_OUT}: prepare it with --wear")
+        both = " and ".join(f"{name}/" for name in CLASSES[:2])
         raise DataError(f"{folder} has no folder {CLASSES[label]}: {both} are needed")
     return list_images(inside)
+
+
+def _count_images(folder: Path) -> int:
+    return len(list_images(folder)) if folder.is_dir() else 0
 
 
 def _check_classes(
@@ -138,7 +143,7 @@ def _check_classes(
 ) -> None:
     why = f" ({len(bad)} skipped; first: {bad[0][1]})" if bad else ""
     if not found:
-        raise DataError(f"no readable image in {folder}/{{{','.join(CLASSES)}}}{why}")
+        raise DataError(f"no readable image in {folder}/{{{','.join(CLASSES[:2])}}}{why}")
     for label in needed - found:
         raise DataError(f"no readable image in {folder / CLASSES[label]}{why}")
 
@@ -168,8 +173,9 @@ def count_data(root: Path, splits: Sequence[str] = ("train", "val", "test")) -> 
     counts = []
     for split in splits:
         for name in CLASSES:
-            folder = root / split / name
-            crops = len(list_images(folder)) if folder.is_dir() else 0
+            crops = _count_images(root / split / name)
+            if name == LEFT_OUT and not crops:
+                continue
             known = None if people is None else people[split, name]
             counts.append(Count(split, name, crops, known))
     return counts

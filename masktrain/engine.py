@@ -1,7 +1,8 @@
 """One pass over the data: with gradients, or to collect scores. No logging, no files.
 
-Convention: loaders yield images (B, 3, S, S) float32, labels (B,) float32 in {0, 1} and
-indices (B,) int64. Loss is the mean binary cross-entropy, in nats a crop.
+Convention: loaders yield images (B, 3, S, S) float32, labels (B,) float32 in {0, 1, 2} and
+indices (B,) int64. Loss is the mean cross-entropy, in nats a crop: binary for networks with one
+logit, over classes for those with one a class.
 """
 
 import math
@@ -11,15 +12,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from masktrain.config import TrainConfig
 from masktrain.metrics import Scores
+from masktrain.multiclass import ClassScores
 
 Loader = Iterable[Any]
+AnyScores = Scores | ClassScores
 Schedule = Callable[[int], float]
 Precision = torch.dtype | None
 
@@ -46,7 +48,7 @@ class NonFiniteLoss(NonFiniteError):
 class TrainingPass:
     """What one epoch of training gave: the scores as they were when each batch was learnt."""
 
-    scores: Scores
+    scores: AnyScores
     images_per_s: float
     lr: float
     """Learning rate of the last step."""
@@ -145,7 +147,7 @@ def train_one_epoch(
     """Update `net` once with every batch.
 
     Args:
-        net: (B, 3, S, S) float32 -> logits (B,).
+        net: (B, 3, S, S) float32 -> logits (B,) or (B, K).
         loader: Batches; wrap it to show progress.
         optimizer: Its learning rate is set before each step.
         schedule: Step of the whole run -> learning rate.
@@ -169,7 +171,7 @@ def train_one_epoch(
         images, targets = to_device(images, device), targets.to(device, non_blocking=True)
         with autocast(device, precision):
             output = net(images)
-        loss = nn.functional.binary_cross_entropy_with_logits(output.float(), targets)
+        loss = mean_loss(output.float(), targets)
         _step(loss, optimizer, scaler)
         losses.append(loss.detach())
         logits.append(output.detach())
@@ -180,6 +182,18 @@ def train_one_epoch(
     scores = _scores(logits, labels)
     rate = len(scores.labels) / (time.perf_counter() - begun)
     return TrainingPass(scores, rate, lr)
+
+
+def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean loss in nats: binary for logits (B,), over classes for (B, K).
+
+    Args:
+        logits: As the network gives them.
+        labels: (B,) floats: the class, a whole number.
+    """
+    if logits.ndim == 1:
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    return nn.functional.cross_entropy(logits, labels.long())
 
 
 def _set_rate(optimizer: Optimizer, lr: float) -> float:
@@ -216,11 +230,12 @@ def to_device(images: Tensor, device: torch.device) -> Tensor:
 @torch.inference_mode()
 def collect_scores(
     net: nn.Module, loader: Loader, device: torch.device, precision: Precision = None
-) -> Scores:
+) -> AnyScores:
     """Return labels and scores of every crop, in the loader's order; the only way to evaluate.
 
     Args:
-        net: (B, 3, S, S) float32 -> logits (B,); put in evaluation mode, then back as it was.
+        net: (B, 3, S, S) float32 -> logits (B,) or (B, K); put in evaluation mode, then back as
+            it was.
         loader: Batches without shuffling.
         device: Where to compute.
         precision: As `pick_precision` returned it.
@@ -240,7 +255,7 @@ def collect_scores(
     return _scores(logits, labels)
 
 
-def _scores(logits: list[Tensor], labels: list[Tensor]) -> Scores:
+def _scores(logits: list[Tensor], labels: list[Tensor]) -> AnyScores:
     """Turn logits into probabilities in float64, where a sure score is not yet a tie at 1."""
     joined = torch.cat(logits).cpu().double()
     if not torch.isfinite(joined).all():
@@ -248,6 +263,8 @@ def _scores(logits: list[Tensor], labels: list[Tensor]) -> Scores:
             "the network's scores are nan or infinite; train it with a smaller --lr or --amp off"
         )
     targets = torch.cat(labels).cpu().double()
-    loss = nn.functional.binary_cross_entropy_with_logits(joined, targets)
-    scores: np.ndarray = torch.sigmoid(joined).numpy()
-    return Scores(targets.long().numpy(), scores, float(loss))
+    loss = float(mean_loss(joined, targets))
+    found = targets.long().numpy()
+    if joined.ndim == 2:
+        return ClassScores(found, torch.softmax(joined, dim=1).numpy(), loss)
+    return Scores(found, torch.sigmoid(joined).numpy(), loss)

@@ -1,6 +1,7 @@
 """Measure a checkpoint on a folder of crops: ``python -m masktrain.evaluate --weights F --data D``.
 
-The folder has no_mask/ and wearing_mask/, or a prepared data set's train/, val/ and test/ with
+The folder has no_mask/ and wearing_mask/ (and worn_incorrectly/: a class for networks of three,
+reported apart by those of two), or a prepared data set's train/, val/ and test/ with
 these inside. Threshold and preprocessing come from the checkpoint. Writes metrics.json,
 predictions.csv and four figures, and prints the same numbers.
 """
@@ -8,11 +9,12 @@ predictions.csv and four figures, and prints the same numbers.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
     import torch
 
     from masktrain.data import Crops
-    from masktrain.metrics import Evaluation, Scores
+    from masktrain.engine import AnyScores
+    from masktrain.metrics import Evaluation
     from masktrain.model import Classifier
+    from masktrain.multiclass import ClassEvaluation
+    from masktrain.wrongly import Wrongly
 
 SHOWN_SKIPPED = 10
 
@@ -63,9 +68,11 @@ class EvaluateConfig:
 class Result:
     """What an evaluation found, from what, and where it is written."""
 
-    evaluation: Evaluation
-    scores: Scores
+    evaluation: Evaluation | ClassEvaluation
+    scores: AnyScores
     crops: Crops
+    wrongly: Wrongly | None
+    """What a network of two classes says of masks worn wrongly, where the folder has any."""
     source: dict[str, Any]
     """Weights, their hash, architecture and epoch, data and split: as metrics.json keeps them."""
     label: str
@@ -91,25 +98,33 @@ def evaluate(config: EvaluateConfig) -> Result:
     Raises:
         CheckpointError: the weights are missing or damaged.
         DataError: there is nothing to evaluate in the folder.
-        ValueError: the device cannot be used.
+        ValueError: the device cannot be used; a threshold for a network of three classes.
         NonFiniteError: the network gives nan.
     """
     from masktrain.data import load_crops
     from masktrain.engine import pick_device
-    from masktrain.metrics import evaluate_scores
     from masktrain.model import load_classifier
+    from masktrain.multiclass import measure
 
     weights = config.weights / "weights" / "best.pt" if config.weights.is_dir() else config.weights
     device = pick_device(config.device)
     classifier = load_classifier(weights, str(device))
+    classes = len(classifier.preprocessing.class_names)
+    if classes > 2 and config.threshold is not None:
+        raise ValueError(f"--threshold is for two classes, {weights} tells {classes}; leave it out")
     split = _default_split(config.data) if config.split is None else config.split
-    crops = load_crops(config.data, split, need_both=False)
+    crops = load_crops(config.data, split, need_all=False, labels=range(classes))
     scores = _score(classifier, crops, config.batch_size, device)
+    wrongly = None
+    if crops.left_out:
+        third = load_crops(config.data, split, labels=(2,))
+        wrongly = _score_wrongly(classifier, third, config, device)
     label = "-".join(filter(None, (Path(os.path.abspath(config.data)).name, split)))
     return Result(
-        evaluation=evaluate_scores(scores, *_threshold(classifier, config.threshold)),
+        evaluation=measure(scores, *_threshold(classifier, config.threshold)),
         scores=scores,
         crops=crops,
+        wrongly=wrongly,
         source=_source(weights, classifier) | {"data": config.data.as_posix(), "split": split},
         label=label,
         folder=config.output or _default_output(weights, label),
@@ -129,6 +144,8 @@ def write_result(result: Result) -> None:
     _write_predictions(result)
     record = result.evaluation.to_dict() | result.source
     record["left_out"] = result.crops.left_out
+    if result.wrongly is not None:
+        record["worn_incorrectly"] = result.wrongly.to_dict()
     record["skipped"] = [{"path": p, "reason": why} for p, why in result.crops.skipped]
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
     write_bytes(result.folder / "metrics.json", (text + "\n").encode())
@@ -137,21 +154,26 @@ def write_result(result: Result) -> None:
 def describe(result: Result) -> str:
     """Return what a person reads at the end: the numbers, what was left out, and where all is."""
     lines = [result.evaluation.summary()]
-    if not result.scores.both_classes:
-        present = "wearing_mask" if result.evaluation.n_wearing_mask else "no_mask"
-        lines.append(f"only {present} faces: what needs both classes is unknown (-, null)")
+    present = set(result.crops.labels.tolist())
+    if len(present) == 1:
+        from masktrain.data import CLASSES
+
+        only = CLASSES[present.pop()]
+        lines.append(f"only {only} faces: what needs both classes is unknown (-, null)")
     skipped = result.crops.skipped
     if skipped:
         lines.append(f"skipped {len(skipped):,} files that cannot be read:")
         lines += [f"  {path}: {reason}" for path, reason in skipped[:SHOWN_SKIPPED]]
     if len(skipped) > SHOWN_SKIPPED:
         lines.append(f"  ... all of them are in {result.folder / 'metrics.json'}")
-    if result.crops.left_out:
-        lines.append(f"left out {result.crops.left_out:,} files of worn_incorrectly/: no class")
+    if result.wrongly is not None:
+        lines.append(result.wrongly.summary())
     return "\n".join([*lines, f"written to {result.folder}"])
 
 
-def _score(classifier: Classifier, crops: Crops, batch_size: int, device: torch.device) -> Scores:
+def _score(
+    classifier: Classifier, crops: Crops, batch_size: int, device: torch.device
+) -> AnyScores:
     from tqdm.auto import tqdm
 
     from masktrain.augment import eval_transform
@@ -161,6 +183,31 @@ def _score(classifier: Classifier, crops: Crops, batch_size: int, device: torch.
     loader = eval_loader(crops, eval_transform(classifier.preprocessing), batch_size)
     shown = tqdm(loader, desc="evaluating", unit="batch", leave=False, disable=None)
     return collect_scores(classifier.net, shown, device)
+
+
+def _score_wrongly(
+    classifier: Classifier, crops: Crops, config: EvaluateConfig, device: torch.device
+) -> Wrongly:
+    """Ask a network of two classes about masks worn incorrectly, which are neither."""
+    import numpy as np
+
+    from masktrain.wrongly import Wrongly
+
+    unlabelled = dataclasses.replace(crops, labels=np.zeros_like(crops.labels))
+    scores = _score(classifier, unlabelled, config.batch_size, device).scores
+    known = wear_by_path(config.data)
+    ways = tuple(known.get(path, "") for path in crops.paths)
+    return Wrongly(crops.paths, ways, scores, _threshold(classifier, config.threshold)[0])
+
+
+def wear_by_path(data: Path) -> dict[str, str]:
+    """Return how the mask of each crop of prepared data is worn; empty for other folders."""
+    from MaskTheFace.manifest import read_manifest
+
+    path = data / "manifest.csv"
+    if not path.is_file():
+        return {}
+    return {row.path: row.wear for row in read_manifest(path) if row.path and row.wear}
 
 
 def _threshold(classifier: Classifier, given: float | None) -> tuple[float, str]:
@@ -196,8 +243,9 @@ def _source(weights: Path, classifier: Classifier) -> dict[str, Any]:
 
 def _write_figures(result: Result) -> None:
     from masktrain import figures
+    from masktrain.report import named_views
 
-    curves = [(result.label, result.scores)]
+    curves = named_views(result.label, result.scores)
     drawn = {
         "confusion_matrix.png": figures.confusion_figure(result.evaluation, title=result.label),
         "roc.png": figures.roc_figure(curves),
@@ -209,15 +257,34 @@ def _write_figures(result: Result) -> None:
 
 
 def _write_predictions(result: Result) -> None:
-    from masktrain.data import CLASSES
-
+    """Write a row for each crop: what it is, what the network says, and what the person may do."""
     path = result.folder / "predictions.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "label", "score"))
-        labels, scores = result.scores.labels.tolist(), result.scores.scores.tolist()
-        for crop, label, score in zip(result.crops.paths, labels, scores, strict=True):
-            writer.writerow((crop, CLASSES[label], score))
+        writer.writerows(_prediction_rows(result))
+
+
+def _prediction_rows(result: Result) -> Iterator[tuple[object, ...]]:
+    from MaskTheFace.wear import advice
+    from masktrain.data import CLASSES
+    from masktrain.metrics import Evaluation
+    from masktrain.wrongly import rows_of
+
+    scores, ways = result.scores, wear_by_path(result.crops.root)
+    labels = [CLASSES[label] for label in scores.labels]
+    if not isinstance(result.evaluation, Evaluation):
+        yield "path", "label", "said", *CLASSES, "advice"
+        for place, crop in enumerate(result.crops.paths):
+            said = CLASSES[int(scores.said[place])]
+            chances = scores.scores[place].tolist()
+            yield crop, labels[place], said, *chances, advice(said, ways.get(crop, ""))
+        return
+    yield "path", "label", "score", "advice"
+    at = result.evaluation.threshold
+    rows = list(zip(result.crops.paths, labels, scores.scores.tolist(), strict=True))
+    rows += [(crop, CLASSES[2], score) for crop, score in rows_of(result.wrongly)]
+    for crop, label, score in rows:
+        yield crop, label, score, advice(CLASSES[int(score >= at)])
 
 
 if __name__ == "__main__":

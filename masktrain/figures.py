@@ -29,6 +29,7 @@ from masktrain.metrics import (
     pr_points,
     roc_points,
 )
+from masktrain.multiclass import CLASSES, ClassEvaluation
 
 Curves = Sequence[tuple[str, Scores]]
 Array = NDArray[Any]
@@ -139,10 +140,20 @@ def pr_figure(curves: Curves, ax: Axes | None = None) -> Figure:
     return figure
 
 
-def confusion_figure(evaluation: Evaluation, ax: Axes | None = None, title: str = "") -> Figure:
-    """Draw the four counts, with the share of each true class that they are."""
-    figure, ax = _axes(ax, (4.8, 4.4))
+def confusion_figure(
+    evaluation: Evaluation | ClassEvaluation, ax: Axes | None = None, title: str = ""
+) -> Figure:
+    """Draw the counts of each true and said class, with their shares of the true class."""
+    if isinstance(evaluation, ClassEvaluation):
+        return _counts_figure(np.array(evaluation.confusion), ax, title)
     counts = np.array([[evaluation.tn, evaluation.fp], [evaluation.fn, evaluation.tp]])
+    at = f"threshold {evaluation.threshold:.2f}"
+    return _counts_figure(counts, ax, f"{title}, {at}" if title else at)
+
+
+def _counts_figure(counts: Array, ax: Axes | None, title: str) -> Figure:
+    side = 1.2 * len(counts)
+    figure, ax = _axes(ax, (2.4 + side, 2 + side))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
@@ -150,12 +161,12 @@ def confusion_figure(evaluation: Evaluation, ax: Axes | None = None, title: str 
         text = f"{count:,}\n{share:.1%}" if counts[row].sum() else "no faces"
         color = "white" if share > 0.5 else "black"
         ax.text(column, row, text, ha="center", va="center", color=color, fontsize=12)
-    names = ["no_mask", "wearing_mask"]
-    ax.set(xlabel="predicted", ylabel="true", xticks=[0, 1], yticks=[0, 1])
-    ax.set_xticklabels(names)
-    ax.set_yticklabels(names, rotation=90, va="center")
-    at = f"threshold {evaluation.threshold:.2f}"
-    ax.set_title(f"{title}, {at}" if title else at, fontsize=10)
+    places, names = list(range(len(counts))), CLASSES[: len(counts)]
+    size = 10 if len(counts) == 2 else 8
+    ax.set(xlabel="predicted", ylabel="true", xticks=places, yticks=places)
+    ax.set_xticklabels(names, fontsize=size)
+    ax.set_yticklabels(names, rotation=90, va="center", fontsize=size)
+    ax.set_title(title, fontsize=10)
     return figure
 
 

@@ -74,9 +74,28 @@ class Scores:
         """Area under the ROC curve; nan when only one class is present."""
         return float(roc_auc_score(self.labels, self.scores)) if self.both_classes else math.nan
 
-    def accuracy(self, threshold: float = 0.5) -> float:
-        """Return the share of faces on the right side of the threshold."""
-        return float(np.mean((self.scores >= threshold) == self.labels))
+    @property
+    def said(self) -> Ints:
+        """The class of each face at threshold 0.5, (N,)."""
+        return (self.scores >= 0.5).astype(np.int64)
+
+    @property
+    def of_label(self) -> Floats:
+        """The probability of each face's true class, (N,)."""
+        return np.where(self.labels == 1, self.scores, 1 - self.scores)
+
+    def accuracy(self) -> float:
+        """Return the share of faces on the right side of threshold 0.5."""
+        return float(np.mean(self.said == self.labels))
+
+    def balanced_accuracy(self) -> float:
+        """Return the mean of the rates at which masked and bare faces are told, at 0.5."""
+        right = self.said == self.labels
+        return float(np.mean([right[self.labels == label].mean() for label in set(self.labels)]))
+
+    def views(self) -> list[tuple[str, Scores]]:
+        """Return the scores under the name of the class that they are the probability of."""
+        return [("wearing_mask", self)]
 
 
 @dataclass(frozen=True)
@@ -124,7 +143,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that strict JSON accepts: nan becomes None."""
-        return {key: _json_safe(value) for key, value in asdict(self).items()}
+        return {key: json_safe(value) for key, value in asdict(self).items()}
 
     def summary(self) -> str:
         """Return the table that a person reads on the screen."""
@@ -351,7 +370,10 @@ def _count_levels(faces: Ints, levels: int) -> Ints:
     return counts.reshape(*faces.shape[:-1], levels)
 
 
-def _json_safe(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
+    """Return plain values that strict JSON accepts: a number that is not finite becomes None."""
     if isinstance(value, dict):
-        return {key: _json_safe(item) for key, item in value.items()}
+        return {key: json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

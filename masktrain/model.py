@@ -1,8 +1,8 @@
-"""The network, one logit, and checkpoints that carry their preprocessing inside.
+"""The network, one logit or one a class, and checkpoints that carry their preprocessing inside.
 
 Convention: images enter as (B, 3, S, S) float32 RGB, scaled to 0..1 and then normalised with the
-mean and std of `Preprocessing`; out comes one logit each, (B,) float32. Its sigmoid is the
-probability of `wearing_mask`.
+mean and std of `Preprocessing`; out comes one logit each, (B,) float32, whose sigmoid is the
+probability of `wearing_mask`; or, for three classes, (B, 3), whose softmax are the probabilities.
 """
 
 import os
@@ -18,9 +18,13 @@ from torch import Tensor, nn
 from torchvision import models
 
 from masktrain.config import Architecture
+from masktrain.multiclass import CLASSES
 
-CLASS_NAMES = ("no_mask", "wearing_mask")
+CLASS_NAMES = CLASSES[:2]
 DOWNLOAD_TIMEOUT_S = 20.0
+HIDDEN_UNITS = {"mobilenet_v2_128": 128}
+"""Units of a layer before the last one, followed by ReLU and dropout 0.5: the head that the widely
+copied MobileNetV2 mask detectors have."""
 CHECKPOINT_KEYS = ("model", "arch", "preprocessing", "threshold", "threshold_from", "epoch")
 
 
@@ -43,7 +47,7 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     """Standard deviation of R, G, B on the 0..1 scale (ImageNet's)."""
     class_names: tuple[str, ...] = CLASS_NAMES
-    """Class of label 0 and of label 1."""
+    """Class of label 0, of label 1, and of label 2 where there is one."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint or JSON."""
@@ -90,13 +94,21 @@ class LogitHead(nn.Linear):
         return (features.float() * self.weight).sum(dim=1) + self.bias
 
 
-def build_model(arch: str, init: str = "none") -> nn.Module:
-    """Return a network (B, 3, 112, 112) float -> logits (B,).
+class ClassHead(nn.Linear):
+    """A linear layer to one logit a class, (B, F) -> (B, K), in float32 even under autocast."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features.float()[:, None] * self.weight).sum(dim=2) + self.bias
+
+
+def build_model(arch: str, init: str = "none", classes: int = 2) -> nn.Module:
+    """Return a network (B, 3, 112, 112) float -> logits (B,), or (B, classes) from 3 on.
 
     Args:
         arch: One of `Architecture`: a torchvision network whose last layer becomes `LogitHead`.
         init: imagenet (torchvision's weights, hash checked), none (random, from torch's current
             seed) or the path of a checkpoint of the same architecture.
+        classes: 2 for one logit; more for a logit each.
 
     Raises:
         ModelError: Unknown architecture; weights that cannot be fetched or do not fit.
@@ -107,10 +119,10 @@ def build_model(arch: str, init: str = "none") -> nn.Module:
     # Residual branches start at zero (Goyal et al. 2017, arXiv:1706.02677): from random weights a
     # ResNet-50 learns next to nothing in its first epoch without it (reports/LOG.md).
     options = {"zero_init_residual": True} if arch.startswith("resnet") else {}
-    net: nn.Module = models.get_model(arch, weights=None, **options)
+    net: nn.Module = models.get_model(_backbone(arch), weights=None, **options)
     if init == "imagenet":
-        net.load_state_dict(_imagenet_weights(arch))
-    _replace_head(net)
+        net.load_state_dict(_imagenet_weights(_backbone(arch)))
+    _replace_head(net, classes, HIDDEN_UNITS.get(arch))
     _follow_statistics_faster(net)
     if init not in ("imagenet", "none"):
         load_weights(net, arch, Path(init))
@@ -128,15 +140,28 @@ def load_weights(net: nn.Module, arch: str, path: Path) -> None:
         raise ModelError(f"the weights in {path} do not fit a {arch}") from error
 
 
-def _replace_head(net: nn.Module) -> None:
+def _backbone(arch: str) -> str:
+    """Return torchvision's name of a network: `mobilenet_v2_128` differs in its head alone."""
+    return arch.removesuffix("_128")
+
+
+def _replace_head(net: nn.Module, classes: int, hidden: int | None) -> None:
+    def head(features: int) -> nn.Linear:
+        return LogitHead(features) if classes == 2 else ClassHead(features, classes)
+
     if isinstance(net, models.ResNet):
-        net.fc = LogitHead(net.fc.in_features)
+        net.fc = head(net.fc.in_features)
         return
     classifier = net.classifier
     assert isinstance(classifier, nn.Sequential)
     last = classifier[-1]
     assert isinstance(last, nn.Linear)
-    classifier[-1] = LogitHead(last.in_features)
+    if hidden is None:
+        classifier[-1] = head(last.in_features)
+        return
+    net.classifier = nn.Sequential(
+        nn.Linear(last.in_features, hidden), nn.ReLU(), nn.Dropout(0.5), head(hidden)
+    )
 
 
 def _follow_statistics_faster(net: nn.Module) -> None:
@@ -232,14 +257,15 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
         ModelError: Its weights do not fit the architecture it names.
     """
     payload = load_checkpoint(path)
-    net = build_model(payload["arch"], "none")
+    preprocessing = Preprocessing.from_dict(payload["preprocessing"])
+    net = build_model(payload["arch"], "none", len(preprocessing.class_names))
     try:
         net.load_state_dict(payload["model"])
     except RuntimeError as error:
         raise ModelError(f"the weights in {path} do not fit a {payload['arch']}") from error
     return Classifier(
         net=net.to(device).eval(),
-        preprocessing=Preprocessing.from_dict(payload["preprocessing"]),
+        preprocessing=preprocessing,
         threshold=float(payload["threshold"]),
         threshold_from=str(payload["threshold_from"]),
         arch=payload["arch"],

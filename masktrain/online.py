@@ -9,6 +9,7 @@ encoder leaves its traces in both.
 import io
 import json
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,10 @@ from PIL import Image
 from MaskTheFace.images import encode_image, read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
 from MaskTheFace.overlay import overlay_mask
-from MaskTheFace.wear import WORN
+from MaskTheFace.wear import WORN, WRONG, WRONGLY, sample_wear, worn
 from masktrain.config import Ingredient
 from masktrain.data import CLASSES, CROP_PX, Crops, DataError, load_crops, resized
+from masktrain.occlusion import OccludedCrops, draw_occluder, put_before
 from masktrain.prepare import DATA_VERSION, LANDMARKS
 from masktrain.styles import draw_style
 
@@ -47,25 +49,38 @@ class MaskSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineCrops(Crops):
-    """Bare crops and, for each, a masked twin that is drawn when it is asked for.
+    """Bare crops and, for each, twins with a mask that is drawn when it is asked for.
 
     Args:
-        images: (N / 2, S, S, 3) uint8 RGB at the stored size, the bare crops alone; `labels` and
-            `paths` have N entries, first the bare crops, then their twins in the same order.
-        landmarks_xy: (N / 2, 68, 2) float32, in the pixels of `images`.
+        images: (F, S, S, 3) uint8 RGB at the stored size, the bare crops alone; `labels` and
+            `paths` have N entries: the bare crops, their masked twins in the same order, then,
+            for three classes, those that can wear a mask wrongly.
+        faces: (N,) int64, whose twin each crop is: a place in `images`.
+        landmarks_xy: (F, 68, 2) float32, in the pixels of `images`.
         settings: How masks are drawn and encoded.
+        occluders: Share of faces with something before them that is no mask.
     """
 
+    faces: np.ndarray
     landmarks_xy: np.ndarray
     settings: MaskSettings
+    occluders: float = 0.0
 
     def pixels(self, index: int, seed: int, epoch: int) -> np.ndarray:
-        """Return a crop as (CROP_PX, CROP_PX, 3) uint8 RGB; from N / 2 on it wears a mask."""
-        bare = index < len(self.images)
-        picture = self.images[index] if bare else self._masked(index, seed, epoch)
+        """Return a crop as (CROP_PX, CROP_PX, 3) uint8 RGB, dressed as its label says."""
+        face = int(self.faces[index])
+        landmarks = Landmarks(self.landmarks_xy[face])
+        before = draw_occluder((seed, epoch, face), self.occluders)
+        picture = self.images[face]
+        if before is not None and before.beneath:
+            picture = put_before(picture, landmarks, before)
+        if self.labels[index] != 0:
+            picture = self._masked(picture, landmarks, index, (seed, epoch))
+        if before is not None and not before.beneath:
+            picture = put_before(picture, landmarks, before)
         # A crop encoded twice at one quality hardly changes the second time, fresh fabric does:
         # a cue. At another quality both change; twins share it.
-        rng = np.random.default_rng((seed, epoch, index % len(self.images)))
+        rng = np.random.default_rng((seed, epoch, face))
         low, high = max(1, self.settings.quality - QUALITY_SPREAD), self.settings.quality
         return resized(_encoded_again(picture, int(rng.integers(low, high))), CROP_PX)
 
@@ -73,49 +88,102 @@ class OnlineCrops(Crops):
         """Return a checksum of pixels, labels and landmarks, to notice changed data."""
         return zlib.crc32(np.ascontiguousarray(self.landmarks_xy).data, super().digest(digest))
 
-    def _masked(self, index: int, seed: int, epoch: int) -> np.ndarray:
-        face = index - len(self.images)
-        landmarks = Landmarks(self.landmarks_xy[face])
+    def _masked(
+        self, picture: np.ndarray, landmarks: Landmarks, index: int, key: tuple[int, int]
+    ) -> np.ndarray:
+        wrong = self.labels[index] == CLASSES.index(WRONGLY)
         for attempt in range(1, 1 + ATTEMPTS):
-            rng = np.random.default_rng((seed, epoch, index, attempt))
+            rng = np.random.default_rng((*key, index, attempt))
             style = draw_style(rng, SPLIT, self.settings.mask_types, self.settings.without)
+            if wrong:
+                style = worn(style, sample_wear(rng, style.template), rng)
             with suppress(ValueError, cv2.error):  # as in prepare: this face cannot be masked
-                masked = overlay_mask(self.images[face], landmarks, style)
-                if masked.wear in WORN:
+                masked = overlay_mask(picture, landmarks, style)
+                if masked.wear in (WRONG if wrong else WORN):
                     return masked.image
         return read_image(self.root / self.paths[index])
 
 
-def load_online(root: Path) -> OnlineCrops:
+def load_online(root: Path, classes: int = 2, occluders: float = 0.0) -> OnlineCrops:
     """Read the bare training crops of a prepared folder and their landmarks.
 
     Args:
         root: A folder that `masktrain.prepare` wrote.
+        classes: 2, or 3 with masks worn incorrectly; then it was prepared with --wear.
+        occluders: Share of faces with something before them that is no mask.
 
     Raises:
         DataError: The folder is of an older version, or something in it is missing or damaged.
     """
     settings = _read_settings(root)
     bare = load_crops(root, SPLIT, settings.crop_px, labels=(0,))
+    landmarks_xy = _landmarks_of(root, bare.paths)
+    paths, faces, labels = list(bare.paths), list(range(len(bare))), [0] * len(bare)
+    for label in range(1, classes):
+        for face, path in enumerate(bare.paths):
+            twin = path.replace(f"/{CLASSES[0]}/", f"/{CLASSES[label]}/", 1)
+            if (root / twin).is_file():
+                paths.append(twin)
+                faces.append(face)
+                labels.append(label)
+            elif label == 1:
+                raise DataError(
+                    f"{root / path} has no masked twin {twin}; remove it, or {_mend(root)}"
+                )
+        if label not in labels:
+            raise DataError(f"{root} has no {CLASSES[label]}/: prepare it with --wear")
+    return OnlineCrops(
+        images=bare.images,
+        labels=np.array(labels, np.int64),
+        paths=tuple(paths),
+        root=root,
+        skipped=bare.skipped,
+        faces=np.array(faces, np.int64),
+        landmarks_xy=landmarks_xy,
+        settings=settings,
+        occluders=occluders,
+    )
+
+
+def load_occluded(root: Path, crops: Crops, share: float) -> OccludedCrops:
+    """Add landmarks to training crops, so that things can be put before their faces.
+
+    Args:
+        root: A folder that `masktrain.prepare` wrote.
+        crops: Its training crops.
+        share: Of faces that get something before them.
+
+    Raises:
+        DataError: The folder is of an older version, or its landmarks are missing or damaged.
+    """
+    settings = _read_settings(root)
+    bare = tuple(
+        "/".join((*path.split("/")[:1], CLASSES[0], *path.split("/")[2:])) for path in crops.paths
+    )
+    place = {path: number for number, path in enumerate(dict.fromkeys(bare))}
+    return OccludedCrops(
+        images=crops.images,
+        labels=crops.labels,
+        paths=crops.paths,
+        root=crops.root,
+        skipped=crops.skipped,
+        left_out=crops.left_out,
+        landmarks_xy=_landmarks_of(root, bare) * np.float32(CROP_PX / settings.crop_px),
+        faces=np.array([place[path] for path in bare], np.int64),
+        share=share,
+    )
+
+
+def _landmarks_of(root: Path, bare: Sequence[str]) -> np.ndarray:
+    """Return the (N, 68, 2) points of bare crops, in their stored pixels."""
     try:
         points = read_landmarks(root / LANDMARKS)
     except LandmarkError as error:
         raise DataError(f"{error}; {_mend(root)}") from None
-    twins = tuple(path.replace(f"/{CLASSES[0]}/", f"/{CLASSES[1]}/", 1) for path in bare.paths)
-    for path, twin in zip(bare.paths, twins, strict=True):
+    for path in bare:
         if path not in points:
             raise DataError(f"{root / LANDMARKS} has no row for {path}; {_mend(root)}")
-        if not (root / twin).is_file():
-            raise DataError(f"{root / path} has no masked twin {twin}; remove it, or {_mend(root)}")
-    return OnlineCrops(
-        images=bare.images,
-        labels=np.repeat(np.array([0, 1], np.int64), len(bare)),
-        paths=bare.paths + twins,
-        root=root,
-        skipped=bare.skipped,
-        landmarks_xy=np.stack([points[path][0].xy for path in bare.paths]),
-        settings=settings,
-    )
+    return np.stack([points[path][0].xy for path in bare])
 
 
 def _read_settings(root: Path) -> MaskSettings:
@@ -132,15 +200,15 @@ def _read_settings(root: Path) -> MaskSettings:
         )
     except FileNotFoundError:
         raise DataError(
-            f"{root}: has no prepare.json, so no masks can be drawn on it online; "
-            "give a folder that masktrain.prepare wrote, or train with --masks files"
+            f"{root}: has no prepare.json, so nothing can be drawn on it while training; "
+            "give a folder that masktrain.prepare wrote, or leave out --masks online, --occluders"
         ) from None
     except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: is damaged ({error}); {_mend(root)}") from None
 
 
 def _mend(root: Path) -> str:
-    return f"delete {root} and prepare it again, or train with --masks files"
+    return f"delete {root} and prepare it again, or leave out --masks online and --occluders"
 
 
 def _encoded_again(image: np.ndarray, quality: int) -> np.ndarray:

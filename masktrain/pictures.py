@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from MaskTheFace.images import montage
 from masktrain.augment import to_pixels
 from masktrain.data import CLASSES, Crops, EpochSampler, Item
+from masktrain.engine import AnyScores
 from masktrain.metrics import Scores
 from masktrain.model import Preprocessing
 
@@ -44,16 +45,15 @@ def label_sheet(crops: Crops) -> np.ndarray:
     return _sheet(crops, chosen, [CLASSES[crops.labels[i]] for i in chosen])
 
 
-def prediction_sheet(crops: Crops, scores: Scores) -> np.ndarray:
+def prediction_sheet(crops: Crops, scores: AnyScores) -> np.ndarray:
     """Return the crops of `label_sheet` with what the network says; an x marks an error."""
     chosen = spread(len(crops))
     return _sheet(crops, chosen, [_verdict(scores, i) for i in chosen])
 
 
-def top_losses(crops: Crops, scores: Scores) -> np.ndarray:
+def top_losses(crops: Crops, scores: AnyScores) -> np.ndarray:
     """Return the crops that the network gets most wrong, worst first, with its scores."""
-    right = np.where(scores.labels == 1, scores.scores, 1 - scores.scores)
-    chosen = np.argsort(right, kind="stable")[:SHOWN]
+    chosen = np.argsort(scores.of_label, kind="stable")[:SHOWN]
     return _sheet(crops, chosen, [_verdict(scores, i) for i in chosen])
 
 
@@ -62,10 +62,11 @@ def spread(size: int) -> np.ndarray:
     return np.unique(np.linspace(0, size - 1, min(size, SHOWN)).round().astype(np.int64))
 
 
-def _verdict(scores: Scores, index: int) -> str:
-    said = scores.scores[index] >= 0.5
+def _verdict(scores: AnyScores, index: int) -> str:
+    said = int(scores.said[index])
     mark = "" if said == scores.labels[index] else " x"
-    return f"{CLASSES[int(said)]} {scores.scores[index]:.2f}{mark}"
+    sure = scores.scores[index] if isinstance(scores, Scores) else scores.of_said[index]
+    return f"{CLASSES[said]} {sure:.2f}{mark}"
 
 
 def _sheet(crops: Crops, chosen: np.ndarray, titles: list[str]) -> np.ndarray:

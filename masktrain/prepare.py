@@ -128,8 +128,8 @@ def _write_all(jobs: Sequence[FaceJob], folder: Path, config: PrepareConfig) -> 
 
 
 def default_folder(config: PrepareConfig) -> Path:
-    """Return data/<name>, the name taken from the source and the limit."""
-    name = source_name(config.faces)
+    """Return data/<name>, named after the source, the third class and the limit."""
+    name = source_name(config.faces) + ("-wear" if config.wear else "")
     return Path("data") / (f"{name}-{config.limit}" if config.limit else name)
 
 

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from masktrain.metrics import Scores
+    from masktrain.multiclass import ClassScores
+
+    AnyScores = Scores | ClassScores
 
 History = Mapping[str, NDArray[np.float64]]
 SERIES = ("val", "real_val")
@@ -52,7 +55,7 @@ class RunFiles:
 
     history: History
     """Columns of results.csv, each (E,); nan where an epoch has no value."""
-    scores: dict[str, dict[int, Scores]]
+    scores: dict[str, dict[int, AnyScores]]
     """Scores by series (val, real_val), then by epoch, rising."""
     best_epoch: int
     """The epoch whose weights are best.pt; see `best`."""
@@ -108,6 +111,14 @@ COLUMNS = {
     "sensitivity": "sensitivity",
     "specificity": "specificity",
 }
+CLASS_COLUMNS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "macro recall",
+    "recall of no_mask": "recall of no_mask",
+    "recall of wearing_mask": "recall of wearing_mask",
+    "recall of worn_incorrectly": "recall of worn_incorrectly",
+}
+"""Of networks of three classes."""
 
 
 def results_table(run: Path) -> str:
@@ -127,15 +138,17 @@ def results_table(run: Path) -> str:
     records = {path.parent.name: _read_metrics(path) for path in _metrics_files(run)}
     if not records:
         return ""
+    columns = CLASS_COLUMNS if "classes" in next(iter(records.values())) else COLUMNS
     lines = [
-        "| faces | n | " + " | ".join(COLUMNS.values()) + " |",
-        "|---|---|" + "---|" * len(COLUMNS),
-        *(_table_row(name, record) for name, record in records.items()),
+        "| faces | n | " + " | ".join(columns.values()) + " |",
+        "|---|---|" + "---|" * len(columns),
+        *(_table_row(name, record, columns) for name, record in records.items()),
     ]
     drawn = [name for name, record in records.items() if record["split"]]
     for name in drawn:
         lines += ["", f"Gap to {name} (drawn masks), a positive number is a loss:", ""]
-        lines += [_gap(name, other, records) for other in records if other not in drawn]
+        others = (other for other in records if other not in drawn)
+        lines += [_gap(name, other, records, columns) for other in others]
     return "\n".join(lines) + "\n"
 
 
@@ -146,16 +159,19 @@ def _metrics_files(run: Path) -> list[Path]:
 def _read_metrics(path: Path) -> Mapping[str, Any]:
     try:
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        missing = [key for key in ("n", "split", *COLUMNS) if key not in record]
-    except (ValueError, TypeError) as error:
+        found = {f"recall of {row['name']}": row["recall"] for row in record.get("classes", ())}
+        record = {**record, **found}
+        columns = CLASS_COLUMNS if found else COLUMNS
+        missing = [key for key in ("n", "split", *columns) if key not in record]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ReportError(f"{path} is damaged: {error}") from error
     if missing:
         raise ReportError(f"{path} is damaged: it has no {', '.join(missing)}")
     return record
 
 
-def _table_row(name: str, record: Mapping[str, Any]) -> str:
-    cells = [_cell(record[key]) for key in COLUMNS]
+def _table_row(name: str, record: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    cells = [_cell(record[key]) for key in columns]
     return f"| {name} | {record['n']:,} | " + " | ".join(cells) + " |"
 
 
@@ -167,9 +183,11 @@ def _cell(interval: Mapping[str, float | None]) -> str:
     return f"{interval['value']:.3f} ({interval['low']:.3f}-{interval['high']:.3f})"
 
 
-def _gap(drawn: str, other: str, records: Mapping[str, Mapping[str, Any]]) -> str:
+def _gap(
+    drawn: str, other: str, records: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str]
+) -> str:
     parts = []
-    for key, title in COLUMNS.items():
+    for key, title in columns.items():
         here, there = records[drawn][key]["value"], records[other][key]["value"]
         if here is not None and there is not None:
             parts.append(f"{title} {here - there:+.3f}")
@@ -196,33 +214,42 @@ def best_epoch(history: History, select: str = "val") -> int:
     return int(best_of(zip(*columns, strict=True)).epoch)
 
 
-def _draw_fans(scores: Mapping[str, Mapping[int, Scores]]) -> Figure:
+def _draw_fans(scores: Mapping[str, Mapping[int, AnyScores]]) -> Figure:
     from masktrain.figures import roc_fan, side_by_side
 
     figure, panels = side_by_side(len(scores), (6.6, 5.4))
     for ax, (series, by_epoch) in zip(panels, scores.items(), strict=True):
-        roc_fan(list(by_epoch), list(by_epoch.values()), ax)
-        ax.set_title(series, fontsize=10)
+        views = [one.views() for one in by_epoch.values()]
+        roc_fan(list(by_epoch), [dict(view)["wearing_mask"] for view in views], ax)
+        against = "" if len(views[0]) == 1 else ": wearing_mask against the rest"
+        ax.set_title(f"{series}{against}", fontsize=10)
     return figure
 
 
 def _draw_best_epoch(files: RunFiles) -> dict[str, Figure]:
     """Draw the plots that show one epoch: the best, or the last of a series without it."""
     from masktrain.figures import calibration_figure, confusion_figure, pr_figure, side_by_side
-    from masktrain.metrics import evaluate_scores
+    from masktrain.multiclass import measure
 
-    curves = []
+    shown: list[tuple[str, AnyScores]] = []
     for series, by_epoch in files.scores.items():
         epoch = files.best_epoch if files.best_epoch in by_epoch else max(by_epoch)
-        curves.append((f"{series}, epoch {epoch}", by_epoch[epoch]))
-    confusion, panels = side_by_side(len(curves), (4.8, 4.4))
-    for ax, (label, scores) in zip(panels, curves, strict=True):
-        confusion_figure(evaluate_scores(scores), ax, title=label)
+        shown.append((f"{series}, epoch {epoch}", by_epoch[epoch]))
+    confusion, panels = side_by_side(len(shown), (4.8, 4.4))
+    for ax, (label, scores) in zip(panels, shown, strict=True):
+        confusion_figure(measure(scores), ax, title=label)
+    curves = [curve for label, scores in shown for curve in named_views(label, scores)]
     return {
         "pr.png": pr_figure(curves),
         "confusion_matrix.png": confusion,
         "calibration.png": calibration_figure(curves),
     }
+
+
+def named_views(label: str, scores: AnyScores) -> list[tuple[str, Scores]]:
+    """Return scores as curves are drawn of them: of three classes, each against the rest."""
+    views = scores.views()
+    return [(label if len(views) == 1 else f"{label}, {name}", view) for name, view in views]
 
 
 def _selecting_series(path: Path) -> str:
@@ -256,15 +283,15 @@ def _number(cell: str) -> float:
     return math.nan if cell == "" else float(cell)
 
 
-def _read_scores(run: Path, series: str) -> dict[int, Scores]:
-    by_epoch = {}
+def _read_scores(run: Path, series: str) -> dict[int, AnyScores]:
+    by_epoch: dict[int, AnyScores] = {}
     for path in (run / "scores").glob("*.npz"):
         if match := re.fullmatch(rf"{series}_(\d+)", path.stem):
             by_epoch[int(match[1])] = _read_npz(run, series, int(match[1]))
     return dict(sorted(by_epoch.items()))
 
 
-def _read_npz(run: Path, series: str, epoch: int) -> Scores:
+def _read_npz(run: Path, series: str, epoch: int) -> AnyScores:
     from masktrain.run_folder import read_scores, scores_file
 
     try:

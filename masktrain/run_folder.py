@@ -16,6 +16,7 @@ import numpy as np
 from MaskTheFace.images import write_bytes
 from masktrain.config import TrainConfig
 from masktrain.metrics import Scores
+from masktrain.multiclass import ClassScores
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn")
 
@@ -73,19 +74,20 @@ def scores_file(run: Path, series: str, epoch: int) -> Path:
     return run / "scores" / f"{series}_{epoch:03d}.npz"
 
 
-def save_scores(run: Path, series: str, epoch: int, scores: Scores) -> None:
-    """Write scores/<series>_<epoch>.npz with labels (N,), scores (N,) and loss ()."""
+def save_scores(run: Path, series: str, epoch: int, scores: Scores | ClassScores) -> None:
+    """Write scores/<series>_<epoch>.npz with labels (N,), scores (N,) or (N, K), and loss ()."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, labels=scores.labels, scores=scores.scores, loss=scores.loss)
     write_bytes(scores_file(run, series, epoch), buffer.getvalue())
 
 
-def read_scores(run: Path, series: str, epoch: int) -> Scores:
+def read_scores(run: Path, series: str, epoch: int) -> Scores | ClassScores:
     """Read what `save_scores` wrote."""
     # Read first: of a damaged archive NumPy would leave the file open.
     held = io.BytesIO(scores_file(run, series, epoch).read_bytes())
     with np.load(held, allow_pickle=False) as arrays:
-        return Scores(arrays["labels"], arrays["scores"], float(arrays["loss"]))
+        kind = Scores if arrays["scores"].ndim == 1 else ClassScores
+        return kind(arrays["labels"], arrays["scores"], float(arrays["loss"]))
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -18,6 +19,7 @@ from masktrain.best import Best, better_of
 from masktrain.config import TrainConfig
 from masktrain.data import (
     CLASSES,
+    LEFT_OUT,
     Crops,
     DataError,
     EpochSampler,
@@ -27,6 +29,7 @@ from masktrain.data import (
     train_loader,
 )
 from masktrain.engine import (
+    AnyScores,
     Loader,
     Precision,
     Schedule,
@@ -37,7 +40,6 @@ from masktrain.engine import (
     pick_precision,
     train_one_epoch,
 )
-from masktrain.metrics import Scores
 from masktrain.model import (
     CheckpointError,
     Preprocessing,
@@ -45,7 +47,7 @@ from masktrain.model import (
     load_checkpoint,
     save_checkpoint,
 )
-from masktrain.online import load_online
+from masktrain.online import load_occluded, load_online
 from masktrain.run_folder import describe_environment, new_run, note_resume, save_scores
 
 THRESHOLD, THRESHOLD_FROM = 0.5, "fixed"
@@ -109,7 +111,7 @@ class Session:
             first_step=(epoch - 1) * len(self.loader),
         )
 
-    def save_epoch(self, epoch: int, scores: dict[str, Scores]) -> None:
+    def save_epoch(self, epoch: int, scores: dict[str, AnyScores]) -> None:
         """Save the scores of a finished epoch, best.pt if it is the best, and last.pt.
 
         last.pt comes last: whatever is interrupted before it is done again from the one before.
@@ -195,26 +197,32 @@ def load_data(config: TrainConfig, data: Path) -> dict[str, Crops]:
     Raises:
         DataError: A folder or a class is missing or unreadable.
     """
-    crops = {"train": load_training(config, data), "val": load_crops(data, "val")}
+    labels = range(config.classes)
+    crops = {"train": load_training(config, data), "val": load_crops(data, "val", labels=labels)}
     if config.real_val is not None:
-        crops["real_val"] = load_crops(config.real_val, None)
+        # Real photos of masks worn wrongly are rare: without them the other classes are judged.
+        third = (config.real_val / LEFT_OUT).is_dir()
+        crops["real_val"] = load_crops(config.real_val, None, labels=labels if third else (0, 1))
     return crops
 
 
 def load_training(config: TrainConfig, data: Path) -> Crops:
     """Return the crops that the network learns from; raises as `load_data`."""
-    return load_online(data) if config.masks == "online" else load_crops(data, "train")
+    if config.masks == "online":
+        return load_online(data, config.classes, config.occluders)
+    crops = load_crops(data, "train", labels=range(config.classes))
+    return load_occluded(data, crops, config.occluders) if config.occluders else crops
 
 
 def build_session(
     config: TrainConfig, data: Path, device: torch.device, crops: dict[str, Crops]
 ) -> Session:
     """Return a session with fresh weights that has no run folder yet and has written nothing."""
-    preprocessing = Preprocessing()
+    preprocessing = Preprocessing(class_names=CLASSES[: config.classes])
     precision = pick_precision(config.amp, device)
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True  # crops have one size: let cuDNN choose for it once
-    net = build_model(config.model, "none" if config.resume else config.init)
+    net = build_model(config.model, "none" if config.resume else config.init, config.classes)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size, workers = config.batch_size, config.workers
     transform = train_transform(preprocessing, config.min_scale)
@@ -251,10 +259,9 @@ def describe_session(session: Session) -> str:
         f"{precision}, batch {config.batch_size}, {config.epochs} epochs",
     ]
     for series, crops in session.crops.items():
-        masked = int(crops.labels.sum())
-        lines.append(
-            f"{series}: {len(crops) - masked:,} {CLASSES[0]}, {masked:,} {CLASSES[1]}{_left(crops)}"
-        )
+        found = np.bincount(crops.labels, minlength=config.classes)
+        counts = ", ".join(f"{n:,} {name}" for n, name in zip(found, CLASSES, strict=False))
+        lines.append(f"{series}: {counts}{_left(crops)}")
     if session.epoch >= 0:
         lines.append(f"going on after epoch {session.epoch}")
     return "\n".join(lines)

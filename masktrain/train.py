@@ -15,7 +15,7 @@ from masktrain.config import PrepareConfig, TrainConfig, parse_train
 
 # torch takes seconds to import: --help does without it.
 if TYPE_CHECKING:
-    from masktrain.metrics import Scores
+    from masktrain.engine import AnyScores
     from masktrain.session import Session
     from masktrain.tracking import Tracker
 
@@ -123,7 +123,8 @@ def data_folder(config: TrainConfig) -> Path:
     if config.init != "none" and not config.dry_run and config.resume is None:
         # Weights that cannot be had are to be known before minutes go into drawing masks.
         build_model(config.model, config.init)
-    return prepare(PrepareConfig(faces=config.faces, limit=config.limit))
+    wear = config.classes == 3
+    return prepare(PrepareConfig(faces=config.faces, limit=config.limit, wear=wear))
 
 
 def _open_tracker(session: "Session") -> "Tracker":
@@ -177,20 +178,19 @@ def _end_epoch(
     }
     for series, found in scores.items():
         metrics |= _measures(series, found)
-        tracker.log_roc(series, found, epoch)
+        views = found.views()
+        for name, view in views:
+            tracker.log_roc(series if len(views) == 1 else f"{series}/{name}", view, epoch)
     metrics["time_s"] = time.perf_counter() - begun
     tracker.log(metrics, epoch)
     session.save_epoch(epoch, scores)
     print(_epoch_line(session, epoch, metrics), flush=True)
 
 
-def _measures(series: str, scores: "Scores") -> dict[str, float]:
+def _measures(series: str, scores: "AnyScores") -> dict[str, float]:
     measures = {"loss": scores.loss, "accuracy": scores.accuracy(), "auc": scores.auc}
     if series == "real_val":
-        from sklearn.metrics import balanced_accuracy_score
-
-        said = scores.scores >= 0.5
-        measures["balanced_accuracy"] = float(balanced_accuracy_score(scores.labels, said))
+        measures["balanced_accuracy"] = scores.balanced_accuracy()
     return {f"{series}/{name}": value for name, value in measures.items()}
 
 
@@ -232,10 +232,10 @@ def _draw(session: "Session", tracker: "Tracker") -> None:
     write_image(session.run / "top_losses.jpg", worst)
     tracker.log_image("top_losses", worst, step=session.config.epochs)
     rows = [
-        (path, CLASSES[label], round(float(score), 4))
-        for path, label, score in zip(crops.paths, scores.labels, scores.scores, strict=True)
+        (path, CLASSES[label], round(float(chance), 4))
+        for path, label, chance in zip(crops.paths, scores.labels, scores.of_label, strict=True)
     ]
-    tracker.log_table("val/predictions", ("path", "label", "score"), rows)
+    tracker.log_table("val/predictions", ("path", "label", "probability of label"), rows)
 
 
 def _test(session: "Session") -> None:

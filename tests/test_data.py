@@ -51,7 +51,7 @@ def test_crops_keep_pixels_labels_and_names(tiny_data: Path) -> None:
 
 
 def test_the_class_map_is_not_an_accident_of_sorting() -> None:
-    assert CLASSES == ("no_mask", "wearing_mask")
+    assert CLASSES == ("no_mask", "wearing_mask", "worn_incorrectly")
 
 
 def test_a_folder_without_splits_is_read_directly(tiny_data: Path) -> None:
@@ -103,9 +103,9 @@ def test_wrong_folders_get_one_clear_line(tiny_data: Path, tmp_path: Path) -> No
 
 def test_one_class_is_enough_where_the_caller_says_so(tiny_data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no readable image"):
-        load_crops(tmp_path, None, need_both=False)
+        load_crops(tmp_path, None, need_all=False)
     shutil.copytree(tiny_data / "val" / "no_mask", tmp_path / "no_mask")
-    assert set(load_crops(tmp_path, None, need_both=False).labels) == {0}
+    assert set(load_crops(tmp_path, None, need_all=False).labels) == {0}
 
 
 def test_batches_are_the_same_bytes_for_0_and_2_workers(tiny_data: Path) -> None:

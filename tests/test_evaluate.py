@@ -206,7 +206,7 @@ def test_worn_incorrectly_is_left_out_and_counted(
     assert run_main("--weights", weights, "--data", data, "--output", tmp_path / "out") == 0
     metrics = read_metrics(tmp_path / "out")
     assert (metrics["n"], metrics["left_out"]) == (10, 5)
-    assert "left out 5 files of worn_incorrectly/" in capsys.readouterr().out
+    assert "left out 5 worn_incorrectly: no class" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("case", ["no data", "empty data", "empty classes", "no split"])

@@ -1,0 +1,260 @@
+"""What hides a face and is no mask: hands, scarves, beards, cups ..., or a shadow on half of it.
+
+A network that has met these on bare and on masked faces alike does not take them for masks. As for
+masks, every choice is in a frozen style, and the light, blur and noise of the photo are taken over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from MaskTheFace.landmarks import Landmarks
+from MaskTheFace.overlay import Scene, compose
+from MaskTheFace.photo import measure_camera, measure_film
+from MaskTheFace.props import DRAW, FaceSketch
+from MaskTheFace.sketch import Frame, Pad
+from MaskTheFace.style import MaskStyle, Rgb
+
+SHARES: dict[str, float] = {
+    "hand": 0.22,
+    "beard": 0.16,
+    "sunglasses": 0.12,
+    "scarf": 0.10,
+    "hair": 0.08,
+    "shadow": 0.08,
+    "tint": 0.05,
+    "microphone": 0.05,
+    "phone": 0.04,
+    "cup": 0.03,
+    "food": 0.02,
+    "chin_strap": 0.03,
+    "paint": 0.02,
+}
+"""How often each kind is drawn."""
+ASKED_FOR = ("veil",)
+"""Drawn by name only: whether a veil counts as a mask is the user's to decide."""
+OCCLUDERS = (*SHARES, *ASKED_FOR)
+BENEATH = frozenset({"beard", "paint"})
+"""What is on the skin, and so below a mask; all else is before it."""
+LIGHT_ONLY = frozenset({"shadow", "tint"})
+"""These hide nothing: they change the light on one side of the picture."""
+
+HAIR_COLORS: tuple[Rgb, ...] = (
+    (24, 18, 15),
+    (48, 32, 22),
+    (84, 56, 36),
+    (130, 92, 56),
+    (150, 146, 142),
+    (196, 190, 184),
+)
+
+
+@dataclass(frozen=True)
+class OccluderStyle:
+    """What one occluder looks like; style and face together decide every pixel.
+
+    Lengths are in half face widths.
+    """
+
+    kind: str = "hand"
+    """A name of OCCLUDERS."""
+    color: Rgb | None = None
+    """RGB 0-255; None is the kind's own (for a hand the skin of the face)."""
+    side: int = 1
+    """1: on or from the right of the picture; -1: the left."""
+    size: float = 1.0
+    """Relative to the usual size."""
+    dx: float = 0.0
+    """How far it sits to the right of its usual place."""
+    dy: float = 0.0
+    """How far it sits below its usual place."""
+    angle_deg: float = 0.0
+    """How far it leans."""
+    strength: float = 1.0
+    """How dense it is, 0 to 1."""
+    light: float = 0.6
+    """How far it takes the light of the face, 0 to 1."""
+    seed: int = 0
+    """Picks details: fingers, folds, strands."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in OCCLUDERS:
+            raise ValueError(f"unknown occluder {self.kind!r}; have {', '.join(OCCLUDERS)}")
+        if self.side not in (-1, 1):
+            raise ValueError(f"side must be -1 or 1, got {self.side}")
+        for name in ("size", "dx", "dy", "angle_deg", "strength", "light"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} must be a finite number, got {getattr(self, name)}")
+        for name in ("strength", "light"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
+        if self.size <= 0 or self.seed < 0:
+            raise ValueError(f"size must be > 0 and seed >= 0, got {self.size}, {self.seed}")
+
+    @property
+    def beneath(self) -> bool:
+        """Whether a mask goes over it."""
+        return self.kind in BENEATH
+
+    def to_json(self) -> str:
+        """Return the style on one line, for manifests."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> OccluderStyle:
+        """Return the style that ``to_json`` wrote.
+
+        Raises:
+            ValueError: a field that this version does not know.
+        """
+        fields = json.loads(text)
+        unknown = fields.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown fields in an occluder: {', '.join(sorted(unknown))}")
+        if fields.get("color") is not None:
+            fields["color"] = tuple(fields["color"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Occluded:
+    """A face with something before it.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        alpha: (H, W) float32 in 0..1, how far the face, or the mask on it, is hidden.
+        changed: (H, W) bool, every pixel that was touched.
+    """
+
+    image: np.ndarray
+    alpha: np.ndarray
+    changed: np.ndarray
+
+
+def sample_occluder(
+    rng: np.random.Generator, kinds: Sequence[str] = tuple(SHARES)
+) -> OccluderStyle:
+    """Draw what is before a face.
+
+    Args:
+        rng: the only source of chance.
+        kinds: names of OCCLUDERS to draw from; they keep their shares among themselves.
+
+    Raises:
+        ValueError: no kind, or an unknown one.
+    """
+    unknown = [kind for kind in kinds if kind not in OCCLUDERS]
+    if unknown or not kinds:
+        raise ValueError(f"occluders must be among {', '.join(OCCLUDERS)}, got {list(kinds)}")
+    weights = np.array([SHARES.get(kind, 0.05) for kind in kinds])
+    kind = kinds[int(np.searchsorted(weights.cumsum() / weights.sum(), rng.random()))]
+    share = rng.random(8).tolist()
+    normal = rng.standard_normal(3).tolist()
+    return OccluderStyle(
+        kind=kind,
+        color=_color(kind, rng),
+        side=1 if share[0] < 0.5 else -1,
+        size=min(max(1 + 0.14 * normal[0], 0.7), 1.4),
+        dx=0.16 * normal[1],
+        dy=0.1 * normal[2],
+        angle_deg=-20 + 90 * share[1] ** 1.5,
+        strength=0.55 + 0.45 * share[2] ** 0.5,
+        light=0.3 + 0.7 * share[3],
+        seed=int(share[4] * 2**31),
+    )
+
+
+def _color(kind: str, rng: np.random.Generator) -> Rgb | None:
+    """Draw a colour where the kind comes in several; the same number of draws for all."""
+    free, off, usual = rng.random(3), rng.normal(0, 9, 3), rng.random(2)
+    if kind in ("hair", "beard"):
+        base = np.array(HAIR_COLORS[int(usual[0] * len(HAIR_COLORS))]) + off.mean() + 0.3 * off
+    elif kind in ("hand", "food") or usual[1] < 0.4:
+        return None
+    elif kind in ("sunglasses", "veil", "microphone"):
+        base = 10 + 90 * free**2
+    else:
+        base = 20 + 220 * free
+    red, green, blue = np.clip(base, 0, 255).astype(int).tolist()
+    return red, green, blue
+
+
+def occlude(image: np.ndarray, landmarks: Landmarks, style: OccluderStyle) -> Occluded:
+    """Put something before one face, or change the light on one side of it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the face bare or masked; never written to.
+        landmarks: the face, in the image's pixels.
+        style: every choice.
+
+    Raises:
+        ValueError: an image of another shape or dtype.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    frame = Frame.of(landmarks)
+    pad = Pad(frame, *image.shape[:2])
+    if style.kind in LIGHT_ONLY:
+        return _relit(image, pad, style)
+    DRAW[style.kind](pad, _sketched(image, landmarks, frame), style)
+    camera = measure_camera(image)
+    layer = np.dstack([pad.rgb * np.float32(255), pad.alpha])
+    if camera.blur_px > 0.3:
+        side = 2 * math.ceil(2.2 * camera.blur_px) + 1
+        layer = np.asarray(cv2.GaussianBlur(layer, (side, side), camera.blur_px), np.float32)
+    *planes, cover = (np.asarray(plane, np.float32) for plane in cv2.split(layer))
+    # Skin and hair are taken from the photo, or are dark: its light is in them already.
+    own = style.kind in ("hand", "beard", "hair")
+    look = MaskStyle(light=0.0 if own else style.light, shadow=0.25, seed=style.seed % 2**31)
+    scene = Scene(image, landmarks.width_px, camera, measure_film(image))
+    return Occluded(*compose(scene, planes, cover, look))
+
+
+def _sketched(image: np.ndarray, landmarks: Landmarks, frame: Frame) -> FaceSketch:
+    """Measure the skin around the bridge of the nose, which masks leave free."""
+    height, width = image.shape[:2]
+    xy = landmarks.xy
+    brow = 0.5 * (xy[21] + xy[22])
+    above = brow - 0.12 * (xy[8] - xy[27])
+    lids = [0.5 * (xy[a] + xy[b]) for a, b in ((20, 38), (23, 43))]
+    places = np.rint(np.stack([brow, above, xy[27], *lids])).astype(int)
+    columns, rows = np.clip(places, 0, [width - 1, height - 1]).T
+    red, green, blue = (np.median(image[rows, columns], axis=0) / 255).tolist()
+    return FaceSketch(frame, frame.points(xy.astype(np.float64)), (red, green, blue))
+
+
+def _relit(image: np.ndarray, pad: Pad, style: OccluderStyle) -> Occluded:
+    """Darken or tint one side of the picture, beyond a straight edge, sharp or soft."""
+    u, _ = pad.turned((style.dx, 0.4 + style.dy), style.angle_deg + 90 * (style.seed % 4 == 0))
+    soft = 0.03 + 0.5 * (style.seed % 7) / 6
+    side = pad.inside(-style.side * u, soft)
+    deep = 0.35 + 0.4 * style.strength
+    if style.kind == "shadow":
+        color = np.full(3, 1 - deep)
+    else:
+        wheel = style.seed % 360 / 360
+        hue = np.array([abs((wheel + third) % 1 * 2 - 1) for third in (0, 1 / 3, 2 / 3)])
+        color = 1 - 0.6 * style.strength * (1 - hue / hue.max())
+    factor = 1 - side[..., None] * (1 - color.astype(np.float32))
+    out = np.clip(np.rint(image * factor), 0, 255).astype(np.uint8)
+    return Occluded(out, np.zeros(image.shape[:2], np.float32), side > 0)
+
+
+def hidden_share(alpha: np.ndarray, landmarks: Landmarks) -> float:
+    """Return how much of the lower face, from the tip of the nose to the jaw, is hidden, 0..1.
+
+    Args:
+        alpha: (H, W) float32 in 0..1, as in ``Occluded``.
+        landmarks: the face, in the same pixels; what lies beyond the border is not looked at.
+    """
+    lower = np.vstack([landmarks.xy[2:15], landmarks.xy[30:31]])
+    inside = np.zeros(alpha.shape, np.uint8)
+    cv2.fillPoly(inside, [np.rint(lower).astype(np.int32)], 1)
+    return float(alpha[inside > 0].mean()) if inside.any() else 0.0

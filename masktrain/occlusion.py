@@ -1,0 +1,79 @@
+"""Things before a face while training, the same on bare and on masked crops: they tell nothing.
+
+What is before a face in an epoch depends on (seed, epoch, face) alone: its twins share it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from MaskTheFace.landmarks import Landmarks
+from MaskTheFace.occluders import (
+    BENEATH,
+    SHARES,
+    OccluderStyle,
+    hidden_share,
+    occlude,
+    sample_occluder,
+)
+from masktrain.data import Crops
+
+MOST_HIDDEN = 0.7
+"""Where more of the lower face is hidden nobody could tell whether there is a mask."""
+STREAM = 7
+"""Keeps these dice apart from those of masks and encoders, which are keyed alike."""
+BEFORE = tuple(kind for kind in SHARES if kind not in BENEATH)
+"""What can be laid over a mask that is drawn already."""
+
+
+def draw_occluder(
+    key: tuple[int, int, int], share: float, kinds: tuple[str, ...] = tuple(SHARES)
+) -> OccluderStyle | None:
+    """Return what is before a face, or None for nothing.
+
+    Args:
+        key: seed, epoch and number of the face.
+        share: of faces that get something.
+        kinds: names of OCCLUDERS.
+    """
+    if share <= 0:
+        return None
+    rng = np.random.default_rng((*key, STREAM))
+    return sample_occluder(rng, kinds) if rng.random() < share else None
+
+
+def put_before(image: np.ndarray, landmarks: Landmarks, style: OccluderStyle) -> np.ndarray:
+    """Return an image with something before the face, or as it was where too much would be hidden.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        landmarks: the face, in its pixels.
+        style: what.
+    """
+    done = occlude(image, landmarks, style)
+    return image if hidden_share(done.alpha, landmarks) > MOST_HIDDEN else done.image
+
+
+@dataclass(frozen=True, kw_only=True)
+class OccludedCrops(Crops):
+    """Crops from files, some with something before them.
+
+    Args:
+        landmarks_xy: (N, 68, 2) float32, in the pixels of `images`; twins share them.
+        faces: (N,) int64, which crops show one face.
+        share: of faces that get something before them.
+    """
+
+    landmarks_xy: np.ndarray
+    faces: np.ndarray
+    share: float
+
+    def pixels(self, index: int, seed: int, epoch: int) -> np.ndarray:
+        """Return what training sees of a crop in an epoch."""
+        image = self.images[index]
+        style = draw_occluder((seed, epoch, int(self.faces[index])), self.share, BEFORE)
+        if style is None:
+            return image
+        return put_before(image, Landmarks(self.landmarks_xy[index]), style)

@@ -1,0 +1,119 @@
+"""Three classes: the numbers are those of scikit-learn, with intervals."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    log_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
+
+from masktrain.metrics import Scores
+from masktrain.multiclass import CLASSES, ClassEvaluation, ClassScores, evaluate_classes, measure
+from masktrain.wrongly import Wrongly, rows_of
+
+
+def sample(n: int = 300, seed: int = 0, skill: float = 2.0) -> ClassScores:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, n)
+    logits = rng.normal(0, 1, (n, 3))
+    logits[np.arange(n), labels] += skill
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return ClassScores(labels, chances, log_loss(labels, chances))
+
+
+def test_numbers_are_scikit_learns() -> None:
+    scores = sample()
+    found = evaluate_classes(scores)
+    labels, said = scores.labels, scores.said
+    assert found.confusion == tuple(map(tuple, confusion_matrix(labels, said).tolist()))
+    assert found.accuracy.value == pytest.approx(accuracy_score(labels, said))
+    assert found.balanced_accuracy.value == pytest.approx(
+        recall_score(labels, said, average="macro")
+    )
+    assert found.balanced_accuracy.value == pytest.approx(scores.balanced_accuracy())
+    one_by_one = zip(
+        found.classes,
+        precision_score(labels, said, average=None),
+        recall_score(labels, said, average=None),
+        strict=True,
+    )
+    for row, precision, recall in one_by_one:
+        assert (row.precision.value, row.recall.value) == pytest.approx((precision, recall))
+        assert row.recall.low < recall < row.recall.high
+        assert row.roc_auc.low < row.roc_auc.value < row.roc_auc.high
+    wanted = roc_auc_score(labels, scores.scores, multi_class="ovr", average="macro")
+    assert scores.auc == pytest.approx(wanted)
+
+
+def test_macro_recall_is_surer_than_each_recall_and_less_sure_with_fewer_faces() -> None:
+    wide = [evaluate_classes(sample(n)).balanced_accuracy for n in (60, 600)]
+    spans = [one.high - one.low for one in wide]
+    assert spans[0] > 2 * spans[1]
+    row = evaluate_classes(sample(600)).classes[0].recall
+    assert spans[1] < row.high - row.low
+
+
+def test_a_class_without_faces_is_unknown_and_not_zero() -> None:
+    whole = sample()
+    kept = whole.labels != 2
+    scores = ClassScores(whole.labels[kept], whole.scores[kept], 0.5)
+    found = evaluate_classes(scores)
+    assert math.isnan(found.classes[2].recall.value) and found.classes[2].n == 0
+    recalls = [row.recall.value for row in found.classes[:2]]
+    assert found.balanced_accuracy.value == pytest.approx(np.mean(recalls))
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["classes"][2]["n"] == 0
+    assert not math.isnan(scores.auc)
+
+
+def test_one_class_against_the_rest_is_a_yes_or_no() -> None:
+    scores = sample()
+    for label, (name, view) in enumerate(scores.views()):
+        assert name == CLASSES[label] and isinstance(view, Scores)
+        assert view.labels.sum() == (scores.labels == label).sum()
+        assert view.loss == pytest.approx(log_loss(view.labels, view.scores), rel=1e-6)
+
+
+def test_what_a_person_reads_has_every_count() -> None:
+    found = evaluate_classes(sample())
+    text = found.summary()
+    for name, row in zip(CLASSES, found.confusion, strict=True):
+        line = next(line for line in text.splitlines() if line.startswith(name))
+        assert line.split()[1:] == [str(count) for count in row]
+
+
+def test_kinds_of_scores_are_told_apart() -> None:
+    assert isinstance(measure(sample()), ClassEvaluation)
+    assert measure(Scores(np.array([0, 1]), np.array([0.2, 0.9]), 0.1), 0.95).fn == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "words"),
+    [
+        ([], np.zeros((0, 3)), "N > 0"),
+        ([0, 1], [[1, 0, 0]], "got shapes"),
+        ([3], [[1, 0, 0]], "labels must be 0 to 2"),
+        ([0], [[0.5, 0.6, 0.1]], "sum to 1"),
+        ([0], [[1.5, -0.5, 0]], "sum to 1"),
+    ],
+)
+def test_impossible_scores_are_refused(labels: list[int], scores: object, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ClassScores(np.array(labels, int), np.array(scores, float), 0.0)
+
+
+def test_masks_worn_wrongly_are_counted_by_way() -> None:
+    ways = ("nose_out",) * 4 + ("under_chin",) * 3 + ("",)
+    chances = np.array([0.9, 0.8, 0.6, 0.1, 0.2, 0.1, 0.3, 0.99])
+    wrongly = Wrongly(tuple("abcdefgh"), ways, chances, 0.5)
+    found = {name: (n, taken.value) for name, n, taken, _ in wrongly.rows()}
+    assert found == {"all": (8, 0.5), "nose_out": (4, 0.75), "under_chin": (3, 0.0)}
+    assert wrongly.to_dict()["nose_out"]["median_score"] == pytest.approx(0.7)
+    assert "nose_out" in wrongly.summary() and "of 8" in wrongly.summary()
+    assert rows_of(wrongly)[0] == ("a", 0.9) and rows_of(None) == []

@@ -1,0 +1,120 @@
+"""Things before faces while training: the same for twins, and only where they may be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from MaskTheFace.landmarks import Landmarks
+from MaskTheFace.occluders import BENEATH, OccluderStyle
+from MaskTheFace.wear import WRONG
+from masktrain import online as module
+from masktrain.config import PrepareConfig
+from masktrain.data import CLASSES, DataError, load_crops
+from masktrain.occlusion import BEFORE, MOST_HIDDEN, draw_occluder, put_before
+from masktrain.online import load_occluded, load_online
+from masktrain.prepare import prepare
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a prepared folder of drawn faces in three classes; read only."""
+    folder = tmp_path_factory.mktemp("occlusion") / "demo"
+    config = PrepareConfig(faces="demo", output=folder, limit=12, workers=1, wear=True)
+    return prepare(config)
+
+
+def test_the_wanted_share_of_faces_gets_something() -> None:
+    drawn = [draw_occluder((0, 1, face), 0.3) for face in range(400)]
+    assert np.mean([style is not None for style in drawn]) == pytest.approx(0.3, abs=0.06)
+    assert drawn == [draw_occluder((0, 1, face), 0.3) for face in range(400)]
+    assert drawn != [draw_occluder((0, 2, face), 0.3) for face in range(400)]
+    assert all(draw_occluder((0, 1, face), 0.0) is None for face in range(20))
+    assert all(draw_occluder((0, 1, face), 1.0) is not None for face in range(20))
+
+
+def test_what_would_hide_everything_is_left_out(data: Path) -> None:
+    crops = load_online(data)
+    image, points = crops.images[0], Landmarks(crops.landmarks_xy[0])
+    assert MOST_HIDDEN < 0.95
+    assert put_before(image, points, OccluderStyle(kind="veil")) is image
+    assert not np.array_equal(put_before(image, points, OccluderStyle(kind="hand")), image)
+
+
+def test_twins_have_the_same_thing_before_them_online(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[int, list[OccluderStyle]] = {}
+    crops = load_online(data, classes=3, occluders=1.0)
+    current = 0
+
+    def noted(image: np.ndarray, _: Landmarks, style: OccluderStyle) -> np.ndarray:
+        seen.setdefault(current, []).append(style)
+        return image
+
+    monkeypatch.setattr(module, "put_before", noted)
+    for current in range(len(crops)):
+        crops.pixels(current, 0, 1)
+    assert len(seen) == len(crops) and all(len(styles) == 1 for styles in seen.values())
+    for index, (style,) in seen.items():
+        assert style == seen[int(crops.faces[index])][0]
+
+
+def test_three_classes_online_are_bare_worn_and_worn_wrongly(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crops = load_online(data, classes=3)
+    files = load_crops(data, "train", labels=(0, 1, 2))
+    assert crops.paths == files.paths and np.array_equal(crops.labels, files.labels)
+    ways: dict[int, set[str]] = {1: set(), 2: set()}
+    draw = module.overlay_mask
+
+    def noted(*given: object) -> object:
+        masked = draw(*given)
+        ways[label].add(masked.wear)
+        return masked
+
+    monkeypatch.setattr(module, "overlay_mask", noted)
+    for index, label in enumerate(crops.labels.tolist()):
+        first, second = (crops.pixels(index, 0, epoch) for epoch in (1, 2))
+        assert (label == 0) or not np.array_equal(first, second)
+    assert ways[1] & {"correct"} and len(ways[2] & set(WRONG)) >= 2
+
+
+def test_online_without_the_third_class_says_what_to_do(data: Path, tmp_path: Path) -> None:
+    two = prepare(PrepareConfig(faces="demo", output=tmp_path / "two", limit=10, workers=1))
+    with pytest.raises(DataError, match="no worn_incorrectly/: prepare it with --wear"):
+        load_online(two, classes=3)
+
+
+def test_files_get_what_can_be_laid_over_a_mask(data: Path) -> None:
+    plain = load_crops(data, "train", labels=(0, 1, 2))
+    crops = load_occluded(data, plain, 1.0)
+    assert not set(BEFORE) & BENEATH and len(crops) == len(plain)
+    bare = {int(face): index for index, face in enumerate(crops.faces) if crops.labels[index] == 0}
+    changed = 0
+    for index in range(len(crops)):
+        face = int(crops.faces[index])
+        assert Path(crops.paths[index]).name == Path(crops.paths[bare[face]]).name
+        assert np.array_equal(crops.landmarks_xy[index], crops.landmarks_xy[bare[face]])
+        now = crops.pixels(index, 0, 1)
+        assert np.array_equal(now, crops.pixels(index, 0, 1))
+        changed += not np.array_equal(now, plain.images[index])
+    assert changed > 0.6 * len(crops)
+    none = load_occluded(data, plain, 0.0)
+    assert np.array_equal(none.pixels(0, 0, 1), plain.images[0])
+
+
+def test_landmarks_are_scaled_with_the_crops(tmp_path: Path) -> None:
+    folder = prepare(
+        PrepareConfig(faces="demo", output=tmp_path / "large", limit=10, workers=1, crop_px=160)
+    )
+    crops = load_occluded(folder, load_crops(folder, "train"), 1.0)
+    assert crops.images.shape[1:3] == (128, 128)
+    assert 40 < crops.landmarks_xy.mean() < 90
+    assert CLASSES == ("no_mask", "wearing_mask", "worn_incorrectly")
+
+
+def test_data_of_others_has_no_landmarks(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(DataError, match=r"no prepare\.json"):
+        load_occluded(tmp_path, load_crops(data, "train"), 0.5)

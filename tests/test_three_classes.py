@@ -1,0 +1,189 @@
+"""The third class from the command line: prepare --wear, train --classes 3, evaluate."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from MaskTheFace.wear import ADVICE, WRONG
+from masktrain import evaluate, train
+from masktrain.config import PrepareConfig
+from masktrain.data import CLASSES
+from masktrain.model import build_model, load_checkpoint, load_classifier
+from masktrain.multiclass import ClassScores, evaluate_classes
+from masktrain.prepare import prepare
+from masktrain.report import results_table, write_run_plots
+from masktrain.run_folder import read_scores
+
+FLAGS = ["--model", "mobilenet_v3_small", "--init", "none", "--batch-size", "8", "--wandb", "off"]
+FLAGS += ["--device", "cpu", "--workers", "0", "--amp", "off", "--epochs", "2"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("three") / "faces"
+    return prepare(
+        PrepareConfig(faces="demo", output=folder, limit=24, workers=1, wear=True, val_share=0.2)
+    )
+
+
+def trained(data: Path, runs: Path, *more: str) -> Path:
+    words = [*FLAGS, "--data", str(data), "--runs", str(runs), *more]
+    assert train.main(words) == 0
+    (run,) = runs.iterdir()
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of three classes, with things before the faces."""
+    real = tmp_path_factory.mktemp("real")
+    for name in CLASSES[:2]:
+        (real / name).symlink_to(data / "test" / name)
+    runs = tmp_path_factory.mktemp("runs")
+    return trained(data, runs, "--classes", "3", "--occluders", "0.5", "--real-val", str(real))
+
+
+@pytest.fixture(scope="module")
+def binary(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of two classes on the same folder."""
+    return trained(data, tmp_path_factory.mktemp("binary"))
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_of_three_classes_leaves_all_that_one_of_two_does(run: Path, binary: Path) -> None:
+    kept = {path.relative_to(binary).as_posix() for path in binary.rglob("*.p*")}
+    kept = {name for name in kept if not name.startswith(("eval", "tensorboard"))}
+    here = {path.relative_to(run).as_posix() for path in run.rglob("*.p*")}
+    assert kept <= here
+    checkpoint = load_checkpoint(run / "weights/best.pt")
+    assert checkpoint["preprocessing"]["class_names"] == CLASSES
+    rows = rows_of(run / "results.csv")
+    assert float(rows[0]["val/loss"]) == pytest.approx(math.log(3), abs=0.1)
+    assert all(0 <= float(rows[-1][f"val/{name}"]) <= 1 for name in ("auc", "accuracy"))
+    assert 0 <= float(rows[-1]["real_val/balanced_accuracy"]) <= 1
+
+
+def test_scores_of_an_epoch_are_probabilities_of_three_classes(run: Path) -> None:
+    scores = read_scores(run, "val", 2)
+    assert isinstance(scores, ClassScores) and scores.scores.shape[1] == 3
+    assert set(scores.labels) == {0, 1, 2}
+    row = rows_of(run / "results.csv")[2]
+    assert scores.auc == pytest.approx(float(row["val/auc"]))
+    assert scores.accuracy() == pytest.approx(float(row["val/accuracy"]))
+
+
+def test_evaluation_has_a_row_for_each_class(run: Path) -> None:
+    (found,) = (run / "eval").iterdir()
+    record = json.loads((found / "metrics.json").read_text("utf-8"))
+    assert [row["name"] for row in record["classes"]] == list(CLASSES)
+    assert np.array(record["confusion"]).shape == (3, 3)
+    assert (
+        np.array(record["confusion"]).sum()
+        == record["n"]
+        == sum(row["n"] for row in record["classes"])
+    )
+    assert "worn_incorrectly" not in record
+    table = results_table(run)
+    assert "recall of worn_incorrectly" in table and "macro recall" in table
+    assert {path.name for path in write_run_plots(run)} >= {"confusion_matrix.png", "roc.png"}
+
+
+def test_every_prediction_says_what_to_do(run: Path, data: Path) -> None:
+    (found,) = (run / "eval").iterdir()
+    rows = rows_of(found / "predictions.csv")
+    assert {row["label"] for row in rows} == set(CLASSES)
+    for row in rows:
+        chances = [float(row[name]) for name in CLASSES]
+        assert sum(chances) == pytest.approx(1) and row["said"] == CLASSES[int(np.argmax(chances))]
+        assert (row["advice"] == "") == (row["said"] == "wearing_mask") or row["advice"]
+        allowed = {ADVICE[row["said"]]}
+        if row["said"] == "worn_incorrectly":
+            allowed |= {ADVICE[way] for way in WRONG}
+        if row["said"] == "wearing_mask":
+            allowed.add(ADVICE["chin_out"])
+        assert row["advice"] in allowed
+
+
+def test_a_network_of_two_classes_is_asked_about_the_third(
+    binary: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = binary / "again"
+    words = ["--weights", str(binary), "--data", str(data), "--output", str(out), "--device", "cpu"]
+    assert evaluate.main(words) == 0
+    record = json.loads((out / "metrics.json").read_text("utf-8"))
+    third = record["worn_incorrectly"]
+    assert (
+        record["left_out"] == third["all"]["n"] == len(list((data / "test" / CLASSES[2]).iterdir()))
+    )
+    by_way = {way: found["n"] for way, found in third.items() if way != "all"}
+    assert by_way.keys() <= set(WRONG) and sum(by_way.values()) == third["all"]["n"]
+    rows = [row for row in rows_of(out / "predictions.csv") if row["label"] == CLASSES[2]]
+    said = [float(row["score"]) >= record["threshold"] for row in rows]
+    assert np.mean(said) == pytest.approx(third["all"]["said_wearing_mask"]["value"])
+    assert "left out" in capsys.readouterr().out
+
+
+def test_a_threshold_is_for_two_classes(
+    run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--weights", str(run), "--data", str(data), "--threshold", "0.4", "--device", "cpu"]
+    assert evaluate.main(words) == 1
+    assert "--threshold is for two classes" in capsys.readouterr().err
+
+
+def test_training_on_data_without_the_class_says_what_to_do(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*FLAGS, "--data", str(tiny_data), "--runs", str(tmp_path), "--classes", "3"]
+    assert train.main(words) == 1
+    assert "worn_incorrectly: prepare it with --wear" in capsys.readouterr().err
+
+
+def test_three_logits_are_float32_even_under_autocast() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 112, 112)
+    for arch in ("resnet18", "mobilenet_v2_128"):
+        net = build_model(arch, "none", 3).eval()
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
+            assert net(images).shape == (2, 3) and net(images).dtype == torch.float32
+
+
+def test_the_known_form_of_mobilenet_has_128_units_and_dropout() -> None:
+    net = build_model("mobilenet_v2_128", "none", 3)
+    hidden, relu, dropout, last = net.classifier
+    assert (hidden.in_features, hidden.out_features, last.out_features) == (1280, 128, 3)
+    assert isinstance(relu, torch.nn.ReLU) and dropout.p == 0.5
+    assert build_model("mobilenet_v2_128")(torch.randn(2, 3, 112, 112)).shape == (2,)
+
+
+def test_a_classifier_of_three_comes_back_from_its_checkpoint(run: Path) -> None:
+    classifier = load_classifier(run / "weights/best.pt")
+    assert classifier.preprocessing.class_names == CLASSES
+    with torch.inference_mode():
+        assert classifier.net(torch.randn(2, 3, 112, 112)).shape == (2, 3)
+
+
+def test_learnt_classes_are_told_apart(tmp_path: Path) -> None:
+    # Three plain colours: a network that mixed up its classes could not tell them.
+    from conftest import write_rgb
+
+    for split, count in (("train", 24), ("val", 4)):
+        for label, name in enumerate(CLASSES):
+            for number in range(count):
+                image = np.full((64, 64, 3), 30 + number, np.uint8)
+                image[..., label] = 220
+                write_rgb(tmp_path / "data" / split / name / f"{number}.png", image)
+    more = ["--classes", "3", "--optimizer", "adam", "--lr", "0.004", "--epochs", "6"]
+    found = trained(tmp_path / "data", tmp_path / "runs", *more, "--warmup-epochs", "0.5")
+    scores = read_scores(found, "val", 6)
+    assert isinstance(scores, ClassScores)
+    assert evaluate_classes(scores).balanced_accuracy.value > 0.9
