@@ -216,7 +216,7 @@ def beard(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
     share = share * (1 - pad.polygon(lips + (lips - lips.mean(axis=0)) * 0.06, face.frame, 0.06))
     spread = np.arctan2(pad.x, np.maximum(pad.y + 0.6, 0.1))
     hair = pad.strands(style.seed, pad.y, spread, 90)
-    thick = np.clip(style.strength * 1.15 * share + 0.35 * (hair - 1), 0, 1) * np.minimum(
+    thick = np.clip(style.strength * 1.15 * share + 0.2 * (hair - 1), 0, 1) * np.minimum(
         1, 4 * share
     )
     pad.lay(np.asarray(thick, np.float32), _rgb(style, (0.16, 0.11, 0.08)), 0.9 * hair)

@@ -38,11 +38,15 @@ class Arm:
     """Ingredients that its masks are drawn without; see `styles`."""
     masks: Literal["files", "online"] = "files"
     """Whether each face keeps one mask or gets a new one every epoch."""
+    occluders: float = 0.0
+    """Share of faces with something before them that is no mask."""
+    classes: Literal[2, 3] = 2
+    """3: masks worn wrongly are a class of their own, left out when real photos judge."""
 
     @property
     def key(self) -> str:
-        """The name as folders and flags have it: no-fit for -fit."""
-        return self.name.replace("-", "no-")
+        """The name as folders and flags have it: no-fit for -fit, with-wear for +wear."""
+        return self.name.replace("-", "no-").replace("+", "with-")
 
 
 ARMS = (
@@ -56,6 +60,8 @@ ARMS = (
     Arm("-prior", "templates and colours come evenly, all of one cut and worn alike", ("prior",)),
     Arm("-patterns", "no prints on the fabric", ("patterns",)),
     Arm("online", "every ingredient, and a new mask for each face in every epoch", (), "online"),
+    Arm("+occluders", "a hand, beard, scarf ... before a quarter of all faces", occluders=0.25),
+    Arm("+wear", "each face a third time, with its mask worn wrongly, as a third class", classes=3),
 )
 
 RECIPE = TrainConfig(
@@ -102,7 +108,8 @@ def run_arm(run: ArmRun) -> ArmRun:
         OSError: a result cannot be written.
     """
     from masktrain.engine import collect_scores
-    from masktrain.metrics import Scores, evaluate_scores
+    from masktrain.metrics import evaluate_scores
+    from masktrain.multiclass import ClassScores
     from masktrain.run_folder import save_scores, write_json
 
     with _one_thread():
@@ -113,7 +120,8 @@ def run_arm(run: ArmRun) -> ArmRun:
         time_s = time.perf_counter() - begun
         loader = session.evals["real_val"]
         scores = collect_scores(session.net, loader, session.device, session.precision)
-    assert isinstance(scores, Scores)
+    if isinstance(scores, ClassScores):
+        scores = scores.without_third()
     save_scores(run.folder, "real_val", run.config.epochs, scores)
     record = {
         "arm": run.arm.name,
@@ -166,4 +174,12 @@ def _one_thread() -> Iterator[None]:
 
 def recipe(arm: Arm, seed: int, data: Path, **values: Any) -> TrainConfig:
     """Return the training of an arm: the common recipe on its data, with its masks."""
-    return dataclasses.replace(RECIPE, masks=arm.masks, seed=seed, data=data, **values)
+    return dataclasses.replace(
+        RECIPE,
+        seed=seed,
+        data=data,
+        masks=arm.masks,
+        occluders=arm.occluders,
+        classes=arm.classes,
+        **values,
+    )

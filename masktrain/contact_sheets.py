@@ -1,4 +1,4 @@
-"""Contact sheets of the masks on embedded faces: types by poses, colours, prints, light.
+"""Contact sheets on embedded faces: masks by pose, colour, print, light and wear, and occluders.
 
     python -m masktrain.contact_sheets [--output reports/figures]
 
@@ -20,10 +20,12 @@ from MaskTheFace.commands import run_command
 from MaskTheFace.geometry import turn_of
 from MaskTheFace.images import montage, write_image
 from MaskTheFace.landmarks import Landmarks
+from MaskTheFace.occluders import OCCLUDERS, occlude, sample_occluder
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import COMMON_COLORS, MaskStyle, sample_style
 from MaskTheFace.templates import TEMPLATES, TYPES
+from MaskTheFace.wear import WEARS, worn
 from masktrain.face_model import FaceModel
 from masktrain.faces import crop_face
 
@@ -37,7 +39,7 @@ class SheetConfig:
     """Draw contact sheets of the masks."""
 
     output: Path = Path("reports/figures")
-    """Folder for masks_types.jpg, masks_colors.jpg, masks_prints.jpg and masks_light.jpg."""
+    """Folder for masks_{types,colors,prints,light,wear}.jpg and occluders.jpg."""
     seed: int = 0
     """Seed of faces and masks."""
     face_px: int = 128
@@ -63,14 +65,16 @@ def draw_sheets(config: SheetConfig) -> list[Path]:
     """
     faces = _pool(config)
     sheets = {
-        "types": (_types(faces, config), 2 * len(TURNS)),
-        "colors": (_colors(faces, config), 10),
-        "prints": (_prints(faces, config), 12),
-        "light": (_light(faces, config), len(SCENES)),
+        "masks_types": (_types(faces, config), 2 * len(TURNS)),
+        "masks_colors": (_colors(faces, config), 10),
+        "masks_prints": (_prints(faces, config), 12),
+        "masks_light": (_light(faces, config), len(SCENES)),
+        "masks_wear": (_wear(faces, config), 10),
+        "occluders": (_occluders(faces, config), 10),
     }
     paths = []
     for name, (pictures, columns) in sheets.items():
-        paths.append(config.output / f"masks_{name}.jpg")
+        paths.append(config.output / f"{name}.jpg")
         write_image(paths[-1], montage(pictures, columns), QUALITY)
     return paths
 
@@ -146,6 +150,36 @@ def _light(faces: Sequence[Face], config: SheetConfig) -> list[np.ndarray]:
         for scene in SCENES:
             photo = SCENE_LOOKS[scene](image, np.random.default_rng([config.seed, 42]))
             pictures.append(overlay_mask(photo, points, style).image)
+    return pictures
+
+
+def _wear(faces: Sequence[Face], config: SheetConfig) -> list[np.ndarray]:
+    """Each way to wear a mask, two rows."""
+    pictures = []
+    for row, way in enumerate(np.repeat(WEARS, 2)):
+        rng = np.random.default_rng([config.seed, 43, row])
+        for column in range(10):
+            image, points = faces[(10 * row + column) % len(faces)]
+            style = sample_style(rng, [*TYPES["surgical"], "kn95_fold", "cloth_fitted"])
+            pictures.append(overlay_mask(image, points, worn(style, way, rng)).image)
+    return pictures
+
+
+def _occluders(faces: Sequence[Face], config: SheetConfig) -> list[np.ndarray]:
+    """Each kind of occluder in a row: on six bare faces and on four masked ones."""
+    pictures = []
+    for row, kind in enumerate(OCCLUDERS):
+        rng = np.random.default_rng([config.seed, 44, row])
+        for column in range(10):
+            image, points = faces[(10 * row + column) % len(faces)]
+            thing, mask = sample_occluder(rng, [kind]), sample_style(rng)
+            if thing.beneath:
+                image = occlude(image, points, thing).image
+            if column > 5:
+                image = overlay_mask(image, points, mask).image
+            if not thing.beneath:
+                image = occlude(image, points, thing).image
+            pictures.append(image)
     return pictures
 
 

@@ -188,7 +188,8 @@ def _check_settings(config: IngredientsConfig) -> None:
 
 
 def _data_folder(config: IngredientsConfig, arm: Arm) -> Path:
-    return config.data / "-".join(["no", *arm.without] if arm.without else [BASE])
+    name = "-".join(["no", *arm.without]) if arm.without else BASE
+    return config.data / (f"{name}-wear" if arm.classes == 3 else name)
 
 
 def _prepare(config: IngredientsConfig, arm: Arm) -> None:
@@ -203,6 +204,7 @@ def _prepare(config: IngredientsConfig, arm: Arm) -> None:
             val_share=0.0,
             test_share=0.0,
             without=arm.without,
+            wear=arm.classes == 3,
             output=_data_folder(config, arm),
         )
     )

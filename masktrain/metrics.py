@@ -250,6 +250,25 @@ def wilson(successes: int, trials: int) -> Interval:
     return Interval(value, min(float(limits.low), value), max(float(limits.high), value))
 
 
+def paired_difference(before: NDArray[Any], after: NDArray[Any]) -> Interval:
+    """Return how much larger a share is after than before, on the same faces.
+
+    Half a face is added to each of the four cells, so that no change at all is not taken for
+    certain. Source: A. Agresti and Y. Min, Statistics in Medicine 24(5), 2005.
+
+    Args:
+        before: (N,) bool.
+        after: (N,) bool, of the same faces.
+    """
+    gained, lost = float(np.sum(after & ~before)), float(np.sum(before & ~after))
+    count = len(before)
+    value = (gained - lost) / count
+    gained, lost, count = gained + 0.5, lost + 0.5, count + 2
+    middle = (gained - lost) / count
+    reach = 1.959964 * math.sqrt(gained + lost - (gained - lost) ** 2 / count) / count
+    return Interval(value, min(middle - reach, value), max(middle + reach, value))
+
+
 def mean_interval(values: Sequence[float]) -> Interval:
     """Return the mean of a few independent runs with Student's 95 % interval.
 

@@ -96,6 +96,17 @@ class ClassScores:
         loss = -float(np.mean(np.log(np.where(yes, chance, 1 - chance))))
         return Scores(yes.astype(np.int64), np.clip(self.scores[:, label], 0, 1), loss)
 
+    def without_third(self) -> Scores:
+        """Return the answer to the old question, mask or no mask: the third class put aside.
+
+        Raises:
+            ValueError: faces of the third class are among them.
+        """
+        chance = self.scores[:, 1] / np.maximum(self.scores[:, :2].sum(axis=1), 1e-12)
+        said = np.clip(chance, 1e-12, 1 - 1e-12)
+        loss = -float(np.mean(np.log(np.where(self.labels == 1, said, 1 - said))))
+        return Scores(self.labels, chance, loss)
+
     def views(self) -> list[tuple[str, Scores]]:
         """Return each class against the rest, under its name."""
         return [(CLASSES[k], self.against_rest(k)) for k in range(self.scores.shape[1])]

@@ -53,7 +53,9 @@ def settings() -> dict[str, object]:
 def test_arms_differ_from_all_in_one_thing_and_cover_every_ingredient() -> None:
     base, *others = ARMS
     assert (base.name, base.without, base.masks) == (BASE, (), "files")
-    assert all((arm.without != base.without) != (arm.masks != base.masks) for arm in others)
+    fields = ("without", "masks", "occluders", "classes")
+    for arm in others:
+        assert sum(getattr(arm, field) != getattr(base, field) for field in fields) == 1
     assert {arm.without for arm in others if arm.without} == {
         (ingredient,) for ingredient in ("fit", "light", "prior", "patterns")
     }
@@ -64,12 +66,13 @@ def test_runs_of_one_seed_differ_in_masks_and_data_alone() -> None:
     runs = list_runs(IngredientsConfig(real_val=Path("r"), seeds=2))
     assert len(runs) == len({run.folder for run in runs}) == 2 * len(ARMS)
     alike = {
-        dataclasses.replace(run.config, data=None, masks="files", seed=0)  # type: ignore[arg-type]
+        dataclasses.replace(run.config, data=None, masks="files", seed=0, occluders=0, classes=2)
         for run in runs
     }
     assert len(alike) == 1
     data = {run.arm.name: run.config.data for run in runs}
-    assert data["all"] == data["online"] and len(set(data.values())) == len(ARMS) - 1
+    assert data["all"] == data["online"] == data["+occluders"]
+    assert len(set(data.values())) == len(ARMS) - 2
 
 
 def test_all_faces_are_trained_on_and_an_arm_changes_their_masks_alone(made: Path) -> None:
@@ -97,6 +100,19 @@ def test_a_run_leaves_its_scores_and_the_table_is_made_of_them(tiny_data: Path, 
     for arm in ("all", "-light", "online"):
         assert re.search(rf"^\| `{arm}` \| .* \| 1 \| 0\.\d+ ", text, re.M)
     assert "24 crops of demo" in text and "6 masked, 6 bare" in text
+
+
+def test_wear_and_occluders_are_rows_of_the_table(tiny_data: Path, tmp_path: Path) -> None:
+    rows = ["with-occluders", "with-wear"]
+    assert main([*words_for(tiny_data, tmp_path), "--arms", *rows]) == 0
+    with (tmp_path / "report/ingredients.csv").open(newline="", encoding="utf-8") as file:
+        found = {row["arm"]: row for row in csv.DictReader(file)}
+    assert {arm: int(row["training_crops"]) for arm, row in found.items()} == {
+        "+occluders": 24,
+        "+wear": 36,
+    }
+    scores = read_scores(tmp_path / "report/with-wear-seed0", "real_val", 1)
+    assert scores.scores.ndim == 1 and set(scores.labels) == {0, 1}
 
 
 def test_finished_runs_are_not_repeated_and_a_lost_one_is(

@@ -56,7 +56,9 @@ def test_counts_add_up_and_give_the_rates() -> None:
     e = evaluate_scores(scores, 0.4)
     assert e.tp + e.fn == e.n_wearing_mask == scores.labels.sum()
     assert e.tn + e.fp == e.n_no_mask and e.n == e.n_no_mask + e.n_wearing_mask
-    assert e.accuracy.value == np.mean((scores.scores >= 0.4) == scores.labels) == (e.tp + e.tn) / e.n
+    assert (
+        e.accuracy.value == np.mean((scores.scores >= 0.4) == scores.labels) == (e.tp + e.tn) / e.n
+    )
     assert e.sensitivity.value == e.tp / e.n_wearing_mask
     assert e.specificity.value == e.tn / e.n_no_mask
     assert e.balanced_accuracy.value == (e.sensitivity.value + e.specificity.value) / 2

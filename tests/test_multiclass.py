@@ -80,6 +80,17 @@ def test_one_class_against_the_rest_is_a_yes_or_no() -> None:
         assert view.loss == pytest.approx(log_loss(view.labels, view.scores), rel=1e-6)
 
 
+def test_the_old_question_is_asked_with_the_third_class_put_aside() -> None:
+    whole = sample()
+    with pytest.raises(ValueError, match="labels must be 0 or 1"):
+        whole.without_third()
+    kept = whole.labels != 2
+    scores = ClassScores(whole.labels[kept], whole.scores[kept], 0.5).without_third()
+    first, second = whole.scores[kept][:, :2].T
+    assert np.array_equal(scores.said, (second >= first).astype(int))
+    assert scores.loss == pytest.approx(log_loss(scores.labels, scores.scores))
+
+
 def test_what_a_person_reads_has_every_count() -> None:
     found = evaluate_classes(sample())
     text = found.summary()

@@ -204,7 +204,10 @@ def _lose_a_row(folder: Path) -> None:
     ("damage", "message"),
     [
         (lambda folder: (folder / LANDMARKS).unlink(), r"landmarks\.csv.*prepare it again"),
-        (lambda folder: (folder / "prepare.json").unlink(), r"has no prepare\.json.*--masks online"),
+        (
+            lambda folder: (folder / "prepare.json").unlink(),
+            r"has no prepare\.json.*--masks online",
+        ),
         (lambda folder: (folder / "prepare.json").write_text("{"), "is damaged"),
         (_older, "was prepared by another version; delete .* and prepare it again"),
         (_lose_a_row, r"has no row for train/no_mask/.*jpg; delete"),

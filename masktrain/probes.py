@@ -1,0 +1,300 @@
+"""Does a network look at masks, or at something else? ``python -m masktrain.probes --weights RUN``.
+
+Bare faces of prepared data are changed in ways that put no mask on them; a network that looks at
+masks does not begin to see any. For each probe: how many faces are taken for masked, before and
+after, and the difference with its interval. Beside it, how far pixel statistics alone would come.
+Writes probes.md, probes.json and probes.jpg.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tyro
+
+from MaskTheFace.commands import run_command
+
+# torch takes seconds to import, OpenCV longer than --help may: both wait.
+if TYPE_CHECKING:
+    import torch
+
+    from masktrain.metrics import Interval
+    from masktrain.model import Classifier
+    from masktrain.probe_images import ProbeFace
+
+MOST_MORE = 0.02
+"""A probe is passed where it raises the share taken for masked by no more than this."""
+SHOWN = 8
+
+
+class ProbeError(ValueError):
+    """Nothing can be probed; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class ProbesConfig:
+    """Look for shortcuts: change bare faces without putting a mask on, and ask the network."""
+
+    weights: Path
+    """A checkpoint, or a run folder (its weights/best.pt)."""
+    data: Path
+    """A folder that masktrain.prepare wrote."""
+    split: str = "test"
+    """Whose bare faces are changed."""
+    limit: int = 400
+    """At most so many faces; 0: all."""
+    output: Path | None = None
+    """Folder to write; by default <run folder>/probes."""
+    batch_size: int = 64
+    """Crops that go through the network at once."""
+    device: str = "auto"
+    """auto (cuda if there is one), cpu, cuda, cuda:1, mps ..."""
+    seed: int = 0
+    """Seed of every change."""
+
+    def __post_init__(self) -> None:
+        """Check the values; raise ValueError naming the field, the rule and the value."""
+        for name, least in (("limit", 0), ("batch_size", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one change did.
+
+    Attributes:
+        name: of the change.
+        n: faces.
+        before: share of the untouched faces taken for masked.
+        after: the same once they are changed.
+        more: after minus before, on the same faces.
+    """
+
+    name: str
+    n: int
+    before: Interval
+    after: Interval
+    more: Interval
+
+    @property
+    def passed(self) -> bool:
+        """Whether the change makes no more than two in a hundred faces look masked."""
+        return self.more.value <= MOST_MORE
+
+
+@dataclass(frozen=True)
+class Report:
+    """All probes of a network, and what pixel statistics alone tell."""
+
+    probes: tuple[Probe, ...]
+    occluders: tuple[Probe, ...]
+    background_auc: Interval
+    statistics_auc: Mapping[str, Interval]
+    source: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that strict JSON accepts."""
+        from masktrain.metrics import json_safe
+
+        record: dict[str, Any] = json_safe(asdict(self))
+        for kind in ("probes", "occluders"):
+            for row, probe in zip(record[kind], getattr(self, kind), strict=True):
+                row["passed"] = probe.passed
+        return record
+
+    def markdown(self) -> str:
+        """Return the tables that a person reads."""
+        source = self.source
+        network = f"{source['model']}, epoch {source['epoch']}"
+        return "\n".join(
+            [
+                "# Shortcut probes",
+                "",
+                f"{network}, on {self.probes[0].n:,} bare faces of {source['data']}, "
+                f"{source['split']}. Each is changed without putting a mask on; counted is how "
+                "often it is taken for masked, with 95 % intervals (Wilson; for the difference on "
+                f"the same faces Agresti and Min). Passed: no more than {100 * MOST_MORE:.0f} "
+                "points above the untouched faces.",
+                "",
+                *_table("change", self.probes),
+                "",
+                "Things before the face that are no mask, each on all of the faces:",
+                "",
+                *_table("before the face", self.occluders),
+                "",
+                "With the face itself painted over, masked and bare pictures are told apart with "
+                f"AUC {_cell(self.background_auc)}: .5 is as it should be.",
+                "",
+                "A logistic regression on mean, deviation and JPEG size of the crops, fitted to "
+                "the training split, tells masked from bare with AUC "
+                + ", ".join(f"{_cell(auc)} ({name})" for name, auc in self.statistics_auc.items())
+                + ": what lies above that must come from looking at the face.",
+                "",
+            ]
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return an exit code of `MaskTheFace.commands`."""
+    return run_command("probes", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    from MaskTheFace.images import write_bytes, write_image
+
+    config = tyro.cli(ProbesConfig, args=argv, prog="python -m masktrain.probes")
+    report, sheet, folder = probe(config)
+    write_image(folder / "probes.jpg", sheet)
+    text = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
+    write_bytes(folder / "probes.json", text.encode())
+    write_bytes(folder / "probes.md", report.markdown().encode())
+    print(report.markdown())
+    print(f"written to {folder}")
+    return 0
+
+
+def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
+    """Probe a network; nothing is written yet.
+
+    Returns:
+        The report; a sheet of examples, (H, W, 3) uint8 RGB, a row for each change; the folder
+        that they belong into.
+
+    Raises:
+        CheckpointError: the weights are missing or damaged.
+        DataError, ProbeError: no prepared faces in the folder.
+        ValueError: the device cannot be used.
+    """
+    from MaskTheFace.images import montage
+    from MaskTheFace.occluders import OCCLUDERS
+    from masktrain.engine import pick_device
+    from masktrain.model import load_classifier
+    from masktrain.pixel_statistics import statistics_auc
+    from masktrain.probe_images import PROBES, faceless, load_faces, with_occluder
+
+    weights = config.weights / "weights" / "best.pt" if config.weights.is_dir() else config.weights
+    device = pick_device(config.device)
+    classifier = load_classifier(weights, str(device))
+    faces = load_faces(config.data, config.split, config.limit)
+    ask = _Asker(classifier, device, config.batch_size)
+    untouched = ask.said([face.image for face in faces])
+    rows: list[list[np.ndarray]] = [[face.image for face in faces[:SHOWN]]]
+
+    def look(name: str, change: Callable[[ProbeFace, np.random.Generator], np.ndarray]) -> Probe:
+        images = [
+            change(face, np.random.default_rng((config.seed, number)))
+            for number, face in enumerate(faces)
+        ]
+        rows.append(images[:SHOWN])
+        return _compared(name, untouched, ask.said(images))
+
+    probes = tuple(look(name, change) for name, change in PROBES.items())
+    occluders = tuple(look(kind, with_occluder(kind)) for kind in OCCLUDERS)
+    report = Report(
+        probes=probes,
+        occluders=occluders,
+        background_auc=_background_auc(ask, faces, faceless),
+        statistics_auc=statistics_auc(config.data, config.split),
+        source={
+            "weights": weights.as_posix(),
+            "model": classifier.arch,
+            "epoch": classifier.epoch,
+            "data": config.data.as_posix(),
+            "split": config.split,
+        },
+    )
+    run = weights.parent.parent if weights.parent.name == "weights" else weights.parent
+    sheet = montage([image for row in rows for image in row], min(SHOWN, len(faces)))
+    return report, sheet, config.output or run / "probes"
+
+
+@dataclass(frozen=True)
+class _Asker:
+    """A network that is asked about pictures in memory."""
+
+    classifier: Classifier
+    device: torch.device
+    batch_size: int
+
+    def chances(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the probability of wearing_mask, (N,)."""
+        from masktrain.metrics import Scores
+
+        scores = self._scores(images)
+        return scores.scores if isinstance(scores, Scores) else scores.scores[:, 1]
+
+    def said(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return (N,) bool: taken for wearing a mask, by threshold or as the likeliest class."""
+        from masktrain.metrics import Scores
+
+        scores = self._scores(images)
+        if isinstance(scores, Scores):
+            return np.asarray(scores.scores >= self.classifier.threshold)
+        return np.asarray(scores.said == 1)
+
+    def _scores(self, images: Sequence[np.ndarray]) -> Any:
+        from masktrain.augment import eval_transform
+        from masktrain.data import CROP_PX, Crops, eval_loader, resized
+        from masktrain.engine import collect_scores
+
+        crops = Crops(
+            images=np.stack([resized(image, CROP_PX) for image in images]),
+            labels=np.zeros(len(images), np.int64),
+            paths=("",) * len(images),
+            root=Path(),
+        )
+        transform = eval_transform(self.classifier.preprocessing)
+        loader = eval_loader(crops, transform, self.batch_size)
+        return collect_scores(self.classifier.net, loader, self.device)
+
+
+def _compared(name: str, before: np.ndarray, after: np.ndarray) -> Probe:
+    from masktrain.metrics import paired_difference, wilson
+
+    count = len(before)
+    return Probe(
+        name,
+        count,
+        wilson(int(before.sum()), count),
+        wilson(int(after.sum()), count),
+        paired_difference(before, after),
+    )
+
+
+def _background_auc(
+    ask: _Asker, faces: Sequence[ProbeFace], faceless: Callable[[ProbeFace, np.ndarray], np.ndarray]
+) -> Interval:
+    """Return the AUC between bare and masked twins whose faces are painted over."""
+    from masktrain.metrics import Scores, evaluate_scores
+
+    pictures = [faceless(face, face.image) for face in faces]
+    pictures += [faceless(face, face.masked) for face in faces]
+    labels = np.repeat([0, 1], len(faces))
+    return evaluate_scores(Scores(labels, ask.chances(pictures), 0.0)).roc_auc
+
+
+def _table(head: str, probes: Sequence[Probe]) -> list[str]:
+    lines = [f"| {head} | taken for masked | before | difference | |", "|---|---|---|---|---|"]
+    for row in probes:
+        verdict = "passed" if row.passed else "not passed"
+        cells = (_cell(row.after), _cell(row.before), _cell(row.more, "+"), verdict)
+        lines.append(f"| {row.name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _cell(interval: Interval, sign: str = "") -> str:
+    value, low, high = (
+        format(number, f"{sign}z.3f") for number in (interval.value, interval.low, interval.high)
+    )
+    return f"{value} ({low} to {high})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
