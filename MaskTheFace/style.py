@@ -163,7 +163,13 @@ def parse_color(text: str) -> Rgb:
 # MFR2 (the data set published with the original MaskTheFace); the rarer types get wider tails than
 # life.
 TYPE_SHARES = {"surgical": 0.38, "cloth": 0.42, "KN95": 0.09, "N95": 0.08, "gas": 0.03}
-RARE_TEMPLATES = {"gas_full": 0.3, "cloth_scarf": 0.5, "cloth_tube": 0.7, "cloth_sport": 0.6}
+RARE_TEMPLATES = {
+    "gas_full": 0.3,
+    "cloth_scarf": 0.5,
+    "cloth_tube": 0.7,
+    "cloth_sport": 0.6,
+    "cloth_vents": 0.4,
+}
 """Weights of templates within their type; 1 for the others."""
 
 # Everyday colours by type, (share, colour); what is left is drawn from all colours, warm ones

@@ -38,6 +38,7 @@ from MaskTheFace.overlay import Covered, overlay_mask
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import MaskStyle, sample_style
 from MaskTheFace.templates import TEMPLATES, MaskTemplate
+from MaskTheFace.wear import ASKED, sample_wear, worn
 
 Faces: TypeAlias = np.ndarray | Landmarks | Sequence[np.ndarray | Landmarks]
 """One face, (68, 2) or Landmarks, or several: (N, 68, 2) or a sequence."""
@@ -99,6 +100,7 @@ def mask_faces(
     styles: Sequence[MaskStyle] | None = None,
     templates: Templates = tuple(TEMPLATES),
     patterns: Sequence[str] = tuple(PATTERNS),
+    wear: str = "correct",
 ) -> list[MaskedImage]:
     """Put a mask on every face of every image; how images are grouped in calls changes no result.
 
@@ -113,6 +115,7 @@ def mask_faces(
         styles: one for each image, for all its faces; drawn by ``sample_style`` unless given.
         templates: what to draw from.
         patterns: names of PATTERNS to draw from; empty for none.
+        wear: how masks are worn, one of wear.ASKED; styles that are given keep their own.
 
     Returns:
         One MaskedImage for each image, in order. Where no face is found, ``faces`` is empty and
@@ -123,7 +126,7 @@ def mask_faces(
             unknown template or pattern.
         LandmarkError: dlib or its 68-point model is needed and missing.
     """
-    wardrobe = _Wardrobe.of(templates, patterns)
+    wardrobe = _Wardrobe.of(templates, patterns, wear)
     for name, given in {
         "landmarks": landmarks,
         "boxes": boxes,
@@ -173,6 +176,7 @@ class PutOnMask:
         seed: int | None = None,
         templates: Templates = tuple(TEMPLATES),
         patterns: Sequence[str] = tuple(PATTERNS),
+        wear: str = "correct",
     ) -> None:
         """Say what to draw from.
 
@@ -181,9 +185,10 @@ class PutOnMask:
             seed: of all choices; None for another one each time, to be read from ``seed``.
             templates: what to draw from.
             patterns: names of PATTERNS to draw from; empty for none.
+            wear: how masks are worn, one of wear.ASKED.
 
         Raises:
-            ValueError: a value out of range; an unknown template or pattern.
+            ValueError: a value out of range; an unknown template, pattern or way to wear it.
         """
         if not 0 <= p <= 1:
             raise ValueError(f"p must be between 0 and 1, got {p}")
@@ -191,7 +196,7 @@ class PutOnMask:
             raise ValueError(f"seed must be >= 0, got {seed}")
         self.p = p
         self.seed = secrets.randbits(32) if seed is None else seed
-        self._wardrobe = _Wardrobe.of(templates, patterns)
+        self._wardrobe = _Wardrobe.of(templates, patterns, wear)
         self._home: int | None = os.getpid()
         self._stream: tuple[int, np.random.Generator] | None = None
 
@@ -290,9 +295,12 @@ class _Wardrobe:
     names: tuple[str, ...]
     art: tuple[MaskTemplate, ...]
     patterns: tuple[str, ...]
+    wear: str
 
     @classmethod
-    def of(cls, templates: Templates, patterns: Sequence[str]) -> _Wardrobe:
+    def of(cls, templates: Templates, patterns: Sequence[str], wear: str) -> _Wardrobe:
+        if wear not in ASKED:
+            raise ValueError(f"unknown way to wear a mask {wear!r}; have {', '.join(ASKED)}")
         if isinstance(templates, str) or not len(templates):
             raise ValueError(f"templates must be one or more of {', '.join(TEMPLATES)}, or art")
         names = tuple(item for item in templates if isinstance(item, str))
@@ -306,13 +314,15 @@ class _Wardrobe:
             for name in asked:
                 if name not in known:
                     raise ValueError(f"unknown {kind} {name!r}; have {', '.join(known)}")
-        return cls(names or tuple(TEMPLATES), art, tuple(patterns))
+        return cls(names or tuple(TEMPLATES), art, tuple(patterns), wear)
 
     def draw(
         self, rng: np.random.Generator, face: Landmarks, style: MaskStyle | None = None
     ) -> Look:
         if style is None:
             style = sample_style(rng, self.names, self.patterns)
+            if self.wear != "correct":
+                style = worn(style, sample_wear(rng, style.template, self.wear), rng)
             if self.art:
                 style = dataclasses.replace(style, color=None, pattern=None, trim=None)
         if not self.art:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from MaskTheFace.images import read_image
+from MaskTheFace.occluders import OCCLUDERS
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.templates import TEMPLATES
+from MaskTheFace.wear import WEARS
 from masktrain.contact_sheets import SCENE_LOOKS, SCENES, TURNS, SheetConfig, draw_sheets, main
 
 SMALL = {"face_px": 48, "pool": 12}
@@ -20,6 +22,8 @@ def test_every_design_print_and_scene_is_on_a_sheet(tmp_path: Path) -> None:
     assert cells["masks_prints"] >= 3 * len(PATTERNS)
     assert cells["masks_light"] >= 3 * len(SCENES)
     assert cells["masks_colors"] >= 100
+    assert cells["masks_wear"] >= 20 * len(WEARS)
+    assert cells["occluders"] >= 10 * len(OCCLUDERS)
 
 
 def test_the_same_seed_draws_the_same_sheets(tmp_path: Path) -> None:

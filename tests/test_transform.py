@@ -17,6 +17,7 @@ from MaskTheFace.art import draw_view, fingerprint
 from MaskTheFace.landmarks import predictor_path
 from MaskTheFace.overlay import Masked
 from MaskTheFace.templates import MaskTemplate, chart_anchors
+from MaskTheFace.wear import WRONG
 
 needs_dlib = pytest.mark.skipif(predictor_path() is None, reason="no 68-point model here")
 
@@ -293,3 +294,15 @@ def test_what_the_package_offers_is_there() -> None:
     assert all(getattr(MaskTheFace, name) is not None for name in MaskTheFace.__all__)
     with pytest.raises(AttributeError, match="no attribute 'put_off_mask'"):
         _ = MaskTheFace.put_off_mask
+
+
+def test_masks_are_worn_as_asked() -> None:
+    image, points = FACES[0]
+    done = mask_faces([image] * 12, [points] * 12, keys=range(12), wear="nose_out")
+    ways = [found.faces[0].wear for found in done]
+    assert ways.count("nose_out") >= 9
+    put_on = PutOnMask(seed=3, wear="wrong")
+    ways = [put_on(image=image, landmarks=points, index=i)["wear"][0] for i in range(12)]
+    assert len(set(ways)) > 1 and sum(way in WRONG for way in ways) >= 10
+    with pytest.raises(ValueError, match="unknown way to wear a mask 'sideways'"):
+        PutOnMask(wear="sideways")
