@@ -4,8 +4,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from MaskTheFace.coverage import Covered
     from MaskTheFace.landmarks import Landmarks, aligned_landmarks, find_landmarks
-    from MaskTheFace.overlay import Covered, Masked, overlay_mask
+    from MaskTheFace.overlay import Masked, overlay_mask
     from MaskTheFace.style import MaskStyle, sample_style
     from MaskTheFace.templates import MaskTemplate, load_template
     from MaskTheFace.transform import MaskedFace, MaskedImage, PutOnMask, mask_faces
@@ -27,8 +28,9 @@ __all__ = [
     "sample_style",
 ]
 HOMES = {
+    "coverage": ("Covered",),
     "landmarks": ("Landmarks", "aligned_landmarks", "find_landmarks"),
-    "overlay": ("Covered", "Masked", "overlay_mask"),
+    "overlay": ("Masked", "overlay_mask"),
     "style": ("MaskStyle", "sample_style"),
     "templates": ("MaskTemplate", "load_template"),
     "transform": ("MaskedFace", "MaskedImage", "PutOnMask", "mask_faces"),

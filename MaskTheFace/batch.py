@@ -19,6 +19,7 @@ import numpy as np
 
 from MaskTheFace.art import ArtError, draw_view, fingerprint, read_art
 from MaskTheFace.config import GenerateConfig, Wanted
+from MaskTheFace.coverage import COVERED, label_of
 from MaskTheFace.images import encode_grey, encode_image, read_image, write_bytes
 from MaskTheFace.landmarks import (
     LandmarkError,
@@ -32,7 +33,7 @@ from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import MaskStyle, parse_color, sample_style
 from MaskTheFace.templates import SPECIAL, MaskTemplate
-from MaskTheFace.wear import COVERED, label_of, sample_wear, worn
+from MaskTheFace.wear import sample_wear, worn
 
 BATCH_PIXELS = 24_000_000
 """Photos held in memory at once: as many as are handed over, or this many pixels and one more."""

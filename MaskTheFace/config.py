@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
+from MaskTheFace.coverage import Wear
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import parse_color
 from MaskTheFace.templates import SPECIAL, TEMPLATES, TYPES
-from MaskTheFace.wear import Wear
 
 Kind = Literal["surgical", "N95", "KN95", "cloth", "gas", "empty", "inpaint", "random", "all"]
 

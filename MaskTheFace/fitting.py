@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from MaskTheFace.art import PLACES, ArtError, for_face, read_art
+from MaskTheFace.coverage import WEARS, WORN
 from MaskTheFace.images import montage, read_image, write_image
 from MaskTheFace.landmarks import (
     CANONICAL,
@@ -25,7 +26,6 @@ from MaskTheFace.landmarks import (
 from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import MaskTemplate
-from MaskTheFace.wear import WEARS, WORN
 
 TILE_PX, STRIP_PX = 192, 16
 """Side of a face on the sheet, and height of the line of text below it."""

@@ -6,7 +6,6 @@ and premultiplied: fabric in planes of 0..255, alpha and light in 0..1.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 
 from MaskTheFace.cloth import Lay, Planes, draped
+from MaskTheFace.coverage import Covered, covered_shares, way_of
 from MaskTheFace.fabric import camera_noise
 from MaskTheFace.geometry import Box, art_positions, fit_points
 from MaskTheFace.landmarks import Landmarks
@@ -28,22 +28,10 @@ from MaskTheFace.photo import (
 )
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import MaskTemplate, load_template, nearest_step
-from MaskTheFace.wear import way_of
 
-COVER_RADIUS = 0.03
-"""A landmark counts as covered by the mean alpha in a disc of this share of the face width."""
 LARGEST_FACE = 8
 """A face this many times as wide as the image is no face in it: the landmarks are wrong."""
 Chart = tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Covered:
-    """Mean alpha over the tip of the nose, the mouth and the chin, each 0..1."""
-
-    nose: float
-    mouth: float
-    chin: float
 
 
 @dataclass(frozen=True)
@@ -139,35 +127,6 @@ class Scene:
 def _check_rgb(what: str, image: np.ndarray) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"{what} must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
-
-
-def covered_shares(
-    alpha: np.ndarray, landmarks: Landmarks, width_px: float | None = None
-) -> Covered:
-    """Return how far the tip of the nose (30), the mouth (48-67) and the chin (8) are covered.
-
-    A landmark beyond the border of the picture counts as the nearest pixel inside. ``width_px`` is
-    the face width, where it is known already.
-    """
-    xy = landmarks.xy
-    radius = max(1.0, COVER_RADIUS * (width_px or landmarks.width_px))
-    height, width = alpha.shape
-    points = np.stack([xy[30], xy[48:68].mean(axis=0), xy[8]])
-    centres = np.rint(points).astype(np.intp)
-    xs, ys = _disc(math.floor(4 * radius) / 4)
-    rows = np.minimum(np.maximum(centres[:, 1:] + ys, 0), height - 1)
-    columns = np.minimum(np.maximum(centres[:, :1] + xs, 0), width - 1)
-    nose, mouth, chin = alpha[rows, columns].mean(axis=1).tolist()
-    return Covered(nose, mouth, chin)
-
-
-@functools.lru_cache(maxsize=512)
-def _disc(radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (x, y) offsets of the pixels of a disc."""
-    reach = math.ceil(radius)
-    ys, xs = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    inside = xs**2 + ys**2 <= radius**2
-    return xs[inside], ys[inside]
 
 
 def _region(points: np.ndarray, width_px: float, shape: tuple[int, ...]) -> Box:

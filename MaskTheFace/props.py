@@ -8,14 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from MaskTheFace.occluder_style import OccluderStyle
 from MaskTheFace.sketch import Color, Frame, Pad, Point
-
-if TYPE_CHECKING:
-    from MaskTheFace.occluders import OccluderStyle
 
 
 @dataclass(frozen=True)

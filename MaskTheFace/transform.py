@@ -33,8 +33,9 @@ import cv2
 import numpy as np
 
 from MaskTheFace.art import draw_view
+from MaskTheFace.coverage import Covered
 from MaskTheFace.landmarks import Landmarks, find_boxes, fit_landmarks
-from MaskTheFace.overlay import Covered, overlay_mask
+from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import MaskStyle, sample_style
 from MaskTheFace.templates import TEMPLATES, MaskTemplate

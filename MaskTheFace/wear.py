@@ -1,38 +1,22 @@
-"""How a mask is worn: ways to wear it wrongly, and their names from what it covers on the picture.
+"""Ways to wear a mask, right and wrong, as changes of its style; and what to do about them.
 
 What is asked for and what comes out may differ (a long face keeps its nose out of a mask that
-slipped a little, a short one does not), so the name, and with it the class, is always read off the
-rendered mask: ``way_of``.
+slipped a little, a short one does not): the name, and with it the class, is read off the rendered
+mask, in coverage.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
-from MaskTheFace.landmarks import Landmarks
+from MaskTheFace.coverage import WEARING, WEARS, WRONG, WRONGLY, Wear, label_of
 from MaskTheFace.style import MaskStyle
 
-if TYPE_CHECKING:
-    from MaskTheFace.overlay import Covered
-
-Wear = Literal["correct", "chin_out", "nose_out", "under_chin", "one_ear", "forehead"]
-"""correct: over nose, mouth and chin; chin_out: over nose and mouth; nose_out: over the mouth, not
-the nose; the others cover no mouth: below it, beside it, or above it, over brow or eyes."""
-WEARS: tuple[Wear, ...] = get_args(Wear)
-WORN: tuple[Wear, ...] = ("correct", "chin_out")
-"""Ways that count as wearing a mask: nose and mouth are covered."""
-WRONG: tuple[Wear, ...] = ("nose_out", "under_chin", "one_ear", "forehead")
 ASKED = ("correct", "chin_out", *WRONG, "wrong", "random")
 """What can be asked for: a way; wrong, one of the wrong ways; random, half correct, half wrong."""
-WEARING, WRONGLY = "wearing_mask", "worn_incorrectly"
-COVERED = 0.5
-"""From this mean alpha on a landmark is covered."""
-SEEN = 0.02
-"""A mask is in the picture where it shows on this share of the face's square at least."""
 SHARES: dict[Wear, float] = {
     "nose_out": 0.48,
     "under_chin": 0.28,
@@ -68,17 +52,6 @@ ADVICE: dict[str, str] = {
 """What to do, by way of wearing or, where that is not known, by class; empty: nothing."""
 
 
-def label_of(way: str) -> str:
-    """Return the class of a way of wearing; empty for a mask that cannot be seen.
-
-    Raises:
-        ValueError: no such way.
-    """
-    if way not in (*WEARS, ""):
-        raise ValueError(f"unknown way to wear a mask {way!r}; have {', '.join(WEARS)}")
-    return WEARING if way in WORN else way and WRONGLY
-
-
 def advice(label: str, way: str = "") -> str:
     """Return what to do, for people; empty for a mask worn well.
 
@@ -93,46 +66,6 @@ def advice(label: str, way: str = "") -> str:
         raise ValueError(f"unknown class {label!r}; have no_mask, {WEARING}, {WRONGLY}")
     # A way of the other class says nothing about this one.
     return ADVICE[way] if way in WEARS and label_of(way) == label else ADVICE[label]
-
-
-def way_of(alpha: np.ndarray, landmarks: Landmarks, covered: Covered) -> Wear | Literal[""]:
-    """Name how a rendered mask is worn.
-
-    Args:
-        alpha: (H, W) float32 in 0..1, what the mask hides.
-        landmarks: the face, in the same pixels.
-        covered: mean alpha on nose, mouth and chin.
-
-    Returns:
-        The way; empty where no mask is to be seen.
-    """
-    if covered.mouth >= COVERED and covered.nose >= COVERED:
-        return "correct" if covered.chin >= COVERED else "chin_out"
-    if float(alpha.sum()) < SEEN * landmarks.width_px**2:
-        return ""
-    if covered.mouth >= COVERED:
-        return "nose_out"
-    across, down = _centre(alpha, landmarks)
-    if down < 0.25:
-        return "forehead"
-    return "one_ear" if abs(across) > 0.5 else "under_chin"
-
-
-def _centre(alpha: np.ndarray, landmarks: Landmarks) -> tuple[float, float]:
-    """Return where the middle of a mask lies: across, in half face widths from the middle of the
-    face, and down, 0 at the bridge of the nose and 1 at the chin."""
-    rows, columns = np.nonzero(alpha > COVERED)
-    if not len(rows):
-        rows, columns = np.nonzero(alpha > 0)
-    middle = np.array([columns.mean(), rows.mean()])
-    xy = landmarks.xy.astype(np.float64)
-    bridge, chin = xy[28], xy[8]
-    axis = chin - bridge
-    length = max(float(np.hypot(*axis)), 1e-6)
-    axis /= length
-    side = np.array([axis[1], -axis[0]])
-    offset = middle - bridge
-    return float(offset @ side) / (landmarks.width_px / 2), float(offset @ axis) / length
 
 
 def sample_wear(rng: np.random.Generator, template: str, asked: str = "wrong") -> Wear:

@@ -17,15 +17,17 @@ import cv2
 import numpy as np
 
 from MaskTheFace.commands import run_command
+from MaskTheFace.coverage import WEARS
 from MaskTheFace.geometry import turn_of
 from MaskTheFace.images import montage, write_image
 from MaskTheFace.landmarks import Landmarks
-from MaskTheFace.occluders import OCCLUDERS, occlude, sample_occluder
+from MaskTheFace.occluder_style import OCCLUDERS
+from MaskTheFace.occluders import occlude, sample_occluder
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import COMMON_COLORS, MaskStyle, sample_style
 from MaskTheFace.templates import TEMPLATES, TYPES
-from MaskTheFace.wear import WEARS, worn
+from MaskTheFace.wear import worn
 from masktrain.face_model import FaceModel
 from masktrain.faces import crop_face
 

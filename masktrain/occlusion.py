@@ -10,14 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from MaskTheFace.landmarks import Landmarks
-from MaskTheFace.occluders import (
-    BENEATH,
-    SHARES,
-    OccluderStyle,
-    hidden_share,
-    occlude,
-    sample_occluder,
-)
+from MaskTheFace.occluder_style import BENEATH, SHARES, OccluderStyle
+from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
 from masktrain.data import Crops
 
 MOST_HIDDEN = 0.7

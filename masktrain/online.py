@@ -18,10 +18,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from MaskTheFace.coverage import WORN, WRONG, WRONGLY
 from MaskTheFace.images import encode_image, read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
 from MaskTheFace.overlay import overlay_mask
-from MaskTheFace.wear import WORN, WRONG, WRONGLY, sample_wear, worn
+from MaskTheFace.wear import sample_wear, worn
 from masktrain.config import Ingredient
 from masktrain.data import CLASSES, CROP_PX, Crops, DataError, load_crops, resized
 from masktrain.occlusion import OccludedCrops, draw_occluder, put_before

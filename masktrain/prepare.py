@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from MaskTheFace.commands import run_command
+from MaskTheFace.coverage import WORN, WRONG, WRONGLY
 from MaskTheFace.images import (
     encode_image,
     montage,
@@ -31,7 +32,7 @@ from MaskTheFace.jobs import one_by_one, run_journalled
 from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest, write_manifest
 from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.style import MaskStyle
-from MaskTheFace.wear import WORN, WRONG, WRONGLY, sample_wear, worn
+from MaskTheFace.wear import sample_wear, worn
 from masktrain.config import PrepareConfig, parse_prepare
 from masktrain.faces import (
     FaceCrop,

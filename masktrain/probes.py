@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tyro
 
 from MaskTheFace.commands import run_command
 
@@ -147,6 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    import tyro
+
     from MaskTheFace.images import write_bytes, write_image
 
     config = tyro.cli(ProbesConfig, args=argv, prog="python -m masktrain.probes")
@@ -173,7 +174,7 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
         ValueError: the device cannot be used.
     """
     from MaskTheFace.images import montage
-    from MaskTheFace.occluders import OCCLUDERS
+    from MaskTheFace.occluder_style import OCCLUDERS
     from masktrain.engine import pick_device
     from masktrain.model import load_classifier
     from masktrain.pixel_statistics import statistics_auc

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from MaskTheFace.wear import WEARS
+from MaskTheFace.coverage import WEARS
 from masktrain.metrics import Floats, Interval, json_safe, wilson
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from MaskTheFace.coverage import WEARS
 from MaskTheFace.images import read_image
-from MaskTheFace.occluders import OCCLUDERS
+from MaskTheFace.occluder_style import OCCLUDERS
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.templates import TEMPLATES
-from MaskTheFace.wear import WEARS
 from masktrain.contact_sheets import SCENE_LOOKS, SCENES, TURNS, SheetConfig, draw_sheets, main
 
 SMALL = {"face_px": 48, "pool": 12}

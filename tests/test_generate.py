@@ -21,13 +21,13 @@ from MaskTheFace.__main__ import main
 from MaskTheFace.annotations import CLASSES
 from MaskTheFace.art import ArtError
 from MaskTheFace.config import Wanted
+from MaskTheFace.coverage import WRONG, label_of
 from MaskTheFace.generate import GenerateConfig, GenerateError, generate, parse_code
 from MaskTheFace.images import encode_image, read_image, write_image
 from MaskTheFace.landmarks import CANONICAL, predictor_path
 from MaskTheFace.manifest import read_manifest
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import TEMPLATES, TYPES
-from MaskTheFace.wear import WRONG, label_of
 
 needs_dlib = pytest.mark.skipif(predictor_path() is None, reason="no 68-point model here")
 

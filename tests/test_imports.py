@@ -23,6 +23,8 @@ MAY_AT_IMPORT = {
 }
 TORCHLESS = (
     "best",
+    "multiclass",
+    "wrongly",
     "metrics",
     "figures",
     "report",
@@ -33,7 +35,7 @@ TORCHLESS = (
     "styles",
     "leaks",
 )
-ENTRIES = ("train", "evaluate", "prepare", "report", "ingredients")
+ENTRIES = ("train", "evaluate", "prepare", "report", "ingredients", "probes")
 
 
 def imported(nodes: list[ast.AST], package: str) -> set[str]:

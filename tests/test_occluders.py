@@ -8,17 +8,15 @@ import pytest
 from faces_fixtures import drawn_face
 
 from MaskTheFace.landmarks import Landmarks
-from MaskTheFace.occluders import (
+from MaskTheFace.occluder_style import (
     ASKED_FOR,
     BENEATH,
     LIGHT_ONLY,
     OCCLUDERS,
     SHARES,
     OccluderStyle,
-    hidden_share,
-    occlude,
-    sample_occluder,
 )
+from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.props import DRAW
 from MaskTheFace.sketch import Frame, Pad

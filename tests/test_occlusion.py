@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from MaskTheFace.coverage import WRONG
 from MaskTheFace.landmarks import Landmarks
-from MaskTheFace.occluders import BENEATH, OccluderStyle
-from MaskTheFace.wear import WRONG
+from MaskTheFace.occluder_style import BENEATH, OccluderStyle
 from masktrain import online as module
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES, DataError, load_crops

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from MaskTheFace.coverage import Covered
 from MaskTheFace.images import read_image
-from MaskTheFace.overlay import Covered, Masked, overlay_mask
+from MaskTheFace.overlay import Masked, overlay_mask
 from masktrain import online as module
 from masktrain import session
 from masktrain.augment import train_transform

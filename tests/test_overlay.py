@@ -10,8 +10,9 @@ from faces_fixtures import drawn_face
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from MaskTheFace.coverage import covered_shares
 from MaskTheFace.landmarks import CANONICAL, Landmarks
-from MaskTheFace.overlay import Masked, covered_shares, overlay_mask
+from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.style import MaskStyle, sample_style
 from MaskTheFace.templates import SPECIAL, TEMPLATES, MaskTemplate, load_template
 

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from MaskTheFace import jobs
+from MaskTheFace.coverage import WORN, WRONG, WRONGLY
 from MaskTheFace.images import encode_image, read_image, write_image
 from MaskTheFace.landmarks import read_landmarks
 from MaskTheFace.manifest import ManifestRow, read_manifest
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import TEMPLATES
-from MaskTheFace.wear import WORN, WRONG, WRONGLY
 from masktrain import prepare as module
 from masktrain.config import PrepareConfig
 from masktrain.faces import FaceError, list_faces, open_face

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from MaskTheFace.wear import ADVICE, WRONG
+from MaskTheFace.coverage import WRONG
+from MaskTheFace.wear import ADVICE
 from masktrain import evaluate, train
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES

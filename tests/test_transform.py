@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 import MaskTheFace
 from MaskTheFace import Landmarks, MaskedImage, MaskStyle, PutOnMask, mask_faces, overlay_mask
 from MaskTheFace.art import draw_view, fingerprint
+from MaskTheFace.coverage import WRONG
 from MaskTheFace.landmarks import predictor_path
 from MaskTheFace.overlay import Masked
 from MaskTheFace.templates import MaskTemplate, chart_anchors
-from MaskTheFace.wear import WRONG
 
 needs_dlib = pytest.mark.skipif(predictor_path() is None, reason="no 68-point model here")
 

@@ -6,23 +6,11 @@ import numpy as np
 import pytest
 from faces_fixtures import drawn_face
 
-from MaskTheFace.overlay import Covered, overlay_mask
+from MaskTheFace.coverage import COVERED, WEARS, WORN, WRONG, Covered, label_of, way_of
+from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle, sample_style
 from MaskTheFace.templates import TEMPLATES
-from MaskTheFace.wear import (
-    ADVICE,
-    ASKED,
-    COVERED,
-    LOOPLESS,
-    SHARES,
-    WEARS,
-    WORN,
-    WRONG,
-    label_of,
-    sample_wear,
-    way_of,
-    worn,
-)
+from MaskTheFace.wear import ADVICE, ASKED, LOOPLESS, SHARES, sample_wear, worn
 
 FACE, POINTS = drawn_face()
 
