@@ -27,7 +27,9 @@ RIGHT = (15, 14, 13, 12, 11)
 MIDDLE = (28, 30, 51, 57, 8)
 SHAKES = 499
 """Different cuts that a seed picks from."""
-GATHERED = 0.55
+PINNED_FROM = 0.45
+"""Of a mask that slid the ears hold what lies further out: its edges and the loops."""
+GATHERED = 0.6
 """Where the ears hold its sides, a mask that slid is folded together by this share."""
 LEAST_HALF_WIDTH = 0.10
 """The far side of a turned face keeps this share of the face width: it must not fold."""
@@ -174,11 +176,12 @@ def fit_points(
     """
     u, v = uv[:, 0] * (-1.0 if style.flip else 1.0), uv[:, 1].astype(np.float64)
     if style.pinned:
-        held = style.pinned * _smooth((np.abs(u) - 0.35) / 0.65)
+        held = style.pinned * _smooth((np.abs(u) - PINNED_FROM) / (1 - PINNED_FROM))
         v = 0.5 + (v - 0.5) * (1 - GATHERED * held)
         slip = style.slip * (1 - held)
+        width = style.width + (1 - style.width) * held
     else:
-        slip = np.full_like(v, style.slip)
+        slip, width = np.full_like(v, style.slip), np.full_like(v, style.width)
     worn = style.top + v * (1 + style.bottom - style.top) + slip
     grid = chart_grid(landmarks, bulge)
     hold = _hold(grid, style.pivot)
@@ -186,7 +189,7 @@ def fit_points(
         grid = _reshaped(grid, style)
     if style.flat_fit:
         grid = _flattened(grid)
-    points = chart_to_image(np.stack([u * style.width, worn], axis=1), grid)
+    points = chart_to_image(np.stack([u * width, worn], axis=1), grid)
     if not style.tilt_deg:
         return points
     angle = math.radians(style.tilt_deg)
