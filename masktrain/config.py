@@ -93,6 +93,8 @@ class TrainConfig:
 
     occluders: float = 0.0
     """Share of training faces, bare and masked alike, with a hand, scarf, beard ... before them."""
+    veils: Literal["left_out", "no_mask", "wearing_mask"] = "left_out"
+    """Whether a veil that leaves the eyes free counts as a mask; a few are drawn for that class."""
     classes: Literal[2, 3] = 2
     """3: worn_incorrectly is a class of its own; prepare with --wear. 2: one logit."""
 

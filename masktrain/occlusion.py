@@ -12,12 +12,14 @@ import numpy as np
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.occluder_style import BENEATH, SHARES, OccluderStyle
 from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
-from masktrain.data import Crops
+from masktrain.data import CLASSES, Crops
 
 MOST_HIDDEN = 0.7
 """Where more of the lower face is hidden nobody could tell whether there is a mask."""
 STREAM = 7
 """Keeps these dice apart from those of masks and encoders, which are keyed alike."""
+VEIL_SHARE, VEIL_STREAM = 0.04, 8
+"""Of the crops of the class that veils count to, so many show one."""
 BEFORE = tuple(kind for kind in SHARES if kind not in BENEATH)
 """What can be laid over a mask that is drawn already."""
 
@@ -36,6 +38,20 @@ def draw_occluder(
         return None
     rng = np.random.default_rng((*key, STREAM))
     return sample_occluder(rng, kinds) if rng.random() < share else None
+
+
+def draw_veil(key: tuple[int, int, int], label: int, veils: str) -> OccluderStyle | None:
+    """Return the veil that a crop shows, or None for none.
+
+    Args:
+        key: seed, epoch and number of the crop.
+        label: its class.
+        veils: the class that veils count to, or left_out.
+    """
+    if veils == "left_out" or CLASSES[label] != veils:
+        return None
+    rng = np.random.default_rng((*key, VEIL_STREAM))
+    return sample_occluder(rng, ("veil",)) if rng.random() < VEIL_SHARE else None
 
 
 def put_before(image: np.ndarray, landmarks: Landmarks, style: OccluderStyle) -> np.ndarray:
@@ -58,16 +74,21 @@ class OccludedCrops(Crops):
         landmarks_xy: (N, 68, 2) float32, in the pixels of `images`; twins share them.
         faces: (N,) int64, which crops show one face.
         share: of faces that get something before them.
+        veils: the class that veils count to, or left_out.
     """
 
     landmarks_xy: np.ndarray
     faces: np.ndarray
     share: float
+    veils: str = "left_out"
 
     def pixels(self, index: int, seed: int, epoch: int) -> np.ndarray:
         """Return what training sees of a crop in an epoch."""
-        image = self.images[index]
+        image, landmarks = self.images[index], Landmarks(self.landmarks_xy[index])
+        veil = draw_veil((seed, epoch, index), int(self.labels[index]), self.veils)
+        if veil is not None:
+            return occlude(image, landmarks, veil).image
         style = draw_occluder((seed, epoch, int(self.faces[index])), self.share, BEFORE)
         if style is None:
             return image
-        return put_before(image, Landmarks(self.landmarks_xy[index]), style)
+        return put_before(image, landmarks, style)

@@ -21,11 +21,12 @@ from PIL import Image
 from MaskTheFace.coverage import WORN, WRONG, WRONGLY
 from MaskTheFace.images import encode_image, read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
+from MaskTheFace.occluders import occlude
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.wear import sample_wear, worn
 from masktrain.config import Ingredient
 from masktrain.data import CLASSES, CROP_PX, Crops, DataError, load_crops, resized
-from masktrain.occlusion import OccludedCrops, draw_occluder, put_before
+from masktrain.occlusion import OccludedCrops, draw_occluder, draw_veil, put_before
 from masktrain.prepare import DATA_VERSION, LANDMARKS
 from masktrain.styles import draw_style
 
@@ -60,25 +61,24 @@ class OnlineCrops(Crops):
         landmarks_xy: (F, 68, 2) float32, in the pixels of `images`.
         settings: How masks are drawn and encoded.
         occluders: Share of faces with something before them that is no mask.
+        veils: The class that veils count to, or left_out.
     """
 
     faces: np.ndarray
     landmarks_xy: np.ndarray
     settings: MaskSettings
     occluders: float = 0.0
+    veils: str = "left_out"
 
     def pixels(self, index: int, seed: int, epoch: int) -> np.ndarray:
         """Return a crop as (CROP_PX, CROP_PX, 3) uint8 RGB, dressed as its label says."""
         face = int(self.faces[index])
         landmarks = Landmarks(self.landmarks_xy[face])
-        before = draw_occluder((seed, epoch, face), self.occluders)
-        picture = self.images[face]
-        if before is not None and before.beneath:
-            picture = put_before(picture, landmarks, before)
-        if self.labels[index] != 0:
-            picture = self._masked(picture, landmarks, index, (seed, epoch))
-        if before is not None and not before.beneath:
-            picture = put_before(picture, landmarks, before)
+        veil = draw_veil((seed, epoch, index), int(self.labels[index]), self.veils)
+        if veil is not None:
+            picture = occlude(self.images[face], landmarks, veil).image
+        else:
+            picture = self._dressed(index, face, landmarks, (seed, epoch))
         # A crop encoded twice at one quality hardly changes the second time, fresh fabric does:
         # a cue. At another quality both change; twins share it.
         rng = np.random.default_rng((seed, epoch, face))
@@ -88,6 +88,20 @@ class OnlineCrops(Crops):
     def digest(self, digest: int = 0) -> int:
         """Return a checksum of pixels, labels and landmarks, to notice changed data."""
         return zlib.crc32(np.ascontiguousarray(self.landmarks_xy).data, super().digest(digest))
+
+    def _dressed(
+        self, index: int, face: int, landmarks: Landmarks, key: tuple[int, int]
+    ) -> np.ndarray:
+        """Return a face with its mask, and with what is before it, twins alike."""
+        before = draw_occluder((*key, face), self.occluders)
+        picture = self.images[face]
+        if before is not None and before.beneath:
+            picture = put_before(picture, landmarks, before)
+        if self.labels[index] != 0:
+            picture = self._masked(picture, landmarks, index, key)
+        if before is not None and not before.beneath:
+            picture = put_before(picture, landmarks, before)
+        return picture
 
     def _masked(
         self, picture: np.ndarray, landmarks: Landmarks, index: int, key: tuple[int, int]
@@ -105,13 +119,16 @@ class OnlineCrops(Crops):
         return read_image(self.root / self.paths[index])
 
 
-def load_online(root: Path, classes: int = 2, occluders: float = 0.0) -> OnlineCrops:
+def load_online(
+    root: Path, classes: int = 2, occluders: float = 0.0, veils: str = "left_out"
+) -> OnlineCrops:
     """Read the bare training crops of a prepared folder and their landmarks.
 
     Args:
         root: A folder that `masktrain.prepare` wrote.
         classes: 2, or 3 with masks worn incorrectly; then it was prepared with --wear.
         occluders: Share of faces with something before them that is no mask.
+        veils: The class that veils count to, or left_out.
 
     Raises:
         DataError: The folder is of an older version, or something in it is missing or damaged.
@@ -143,16 +160,18 @@ def load_online(root: Path, classes: int = 2, occluders: float = 0.0) -> OnlineC
         landmarks_xy=landmarks_xy,
         settings=settings,
         occluders=occluders,
+        veils=veils,
     )
 
 
-def load_occluded(root: Path, crops: Crops, share: float) -> OccludedCrops:
+def load_occluded(root: Path, crops: Crops, share: float, veils: str = "left_out") -> OccludedCrops:
     """Add landmarks to training crops, so that things can be put before their faces.
 
     Args:
         root: A folder that `masktrain.prepare` wrote.
         crops: Its training crops.
         share: Of faces that get something before them.
+        veils: The class that veils count to, or left_out.
 
     Raises:
         DataError: The folder is of an older version, or its landmarks are missing or damaged.
@@ -172,6 +191,7 @@ def load_occluded(root: Path, crops: Crops, share: float) -> OccludedCrops:
         landmarks_xy=_landmarks_of(root, bare) * np.float32(CROP_PX / settings.crop_px),
         faces=np.array([place[path] for path in bare], np.int64),
         share=share,
+        veils=veils,
     )
 
 

@@ -209,9 +209,11 @@ def load_data(config: TrainConfig, data: Path) -> dict[str, Crops]:
 def load_training(config: TrainConfig, data: Path) -> Crops:
     """Return the crops that the network learns from; raises as `load_data`."""
     if config.masks == "online":
-        return load_online(data, config.classes, config.occluders)
+        return load_online(data, config.classes, config.occluders, config.veils)
     crops = load_crops(data, "train", labels=range(config.classes))
-    return load_occluded(data, crops, config.occluders) if config.occluders else crops
+    if config.occluders or config.veils != "left_out":
+        return load_occluded(data, crops, config.occluders, config.veils)
+    return crops
 
 
 def build_session(

@@ -11,7 +11,14 @@ from MaskTheFace.occluder_style import BENEATH, OccluderStyle
 from masktrain import online as module
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES, DataError, load_crops
-from masktrain.occlusion import BEFORE, MOST_HIDDEN, draw_occluder, put_before
+from masktrain.occlusion import (
+    BEFORE,
+    MOST_HIDDEN,
+    VEIL_SHARE,
+    draw_occluder,
+    draw_veil,
+    put_before,
+)
 from masktrain.online import load_occluded, load_online
 from masktrain.prepare import prepare
 
@@ -103,6 +110,29 @@ def test_files_get_what_can_be_laid_over_a_mask(data: Path) -> None:
     assert changed > 0.6 * len(crops)
     none = load_occluded(data, plain, 0.0)
     assert np.array_equal(none.pixels(0, 0, 1), plain.images[0])
+
+
+@pytest.mark.parametrize("veils", ["no_mask", "wearing_mask"])
+def test_veils_count_to_the_class_that_the_user_says(data: Path, veils: str) -> None:
+    share = np.mean(
+        [draw_veil((0, 1, n), CLASSES.index(veils), veils) is not None for n in range(2000)]
+    )
+    assert share == pytest.approx(VEIL_SHARE, abs=0.015)
+    others = [label for label in range(3) if CLASSES[label] != veils]
+    assert all(draw_veil((0, 1, n), label, veils) is None for n in range(200) for label in others)
+    assert all(draw_veil((0, 1, n), 0, "left_out") is None for n in range(200))
+    plain = load_crops(data, "train", labels=(0, 1, 2))
+    for crops in (load_online(data, 3, veils=veils), load_occluded(data, plain, 0.0, veils)):
+        epochs = range(1, 40)
+        keys = [(e, i) for e in epochs for i in range(len(crops))]
+        labels = {i: int(crops.labels[i]) for i in range(len(crops))}
+        epoch, index = next(k for k in keys if draw_veil((0, *k), labels[k[1]], veils))
+        shown = crops.pixels(index, 0, epoch)
+        x, y = np.rint(
+            crops.landmarks_xy[int(crops.faces[index]) % len(crops.landmarks_xy)][57]
+        ).astype(int)
+        veiled = shown[y - 4 : y + 5, x - 8 : x + 9].astype(float)
+        assert veiled.std(axis=(0, 1)).max() < 25, "one cloth over the mouth"
 
 
 def test_landmarks_are_scaled_with_the_crops(tmp_path: Path) -> None:
