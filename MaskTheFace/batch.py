@@ -35,6 +35,8 @@ from MaskTheFace.style import MaskStyle, parse_color, sample_style
 from MaskTheFace.templates import SPECIAL, MaskTemplate
 from MaskTheFace.wear import sample_wear, worn
 
+ATTEMPTS = 8
+"""A mask on the forehead or beside the face may lie off the picture: then it is drawn again."""
 BATCH_PIXELS = 24_000_000
 """Photos held in memory at once: as many as are handed over, or this many pixels and one more."""
 
@@ -217,12 +219,15 @@ def _mask_faces(photo: _Photo, wanted: Wanted, rng: np.random.Generator) -> list
     cover, art = _Cover(job.config, out), _own_art(job)
     rows = []
     for face in photo.faces:
-        style = draw_style(wanted, job.config, rng)
         template = draw_view(art, face, rng) if art else None
-        if template is not None:
-            style = dataclasses.replace(style, template=template.name)
         try:
-            masked = overlay_mask(out, face, style, template, tile)
+            for _ in range(ATTEMPTS):
+                style = draw_style(wanted, job.config, rng)
+                if template is not None:
+                    style = dataclasses.replace(style, template=template.name)
+                masked = overlay_mask(out, face, style, template, tile)
+                if masked.wear or job.config.wear == "correct":
+                    break
             if not masked.changed.any():
                 raise ValueError("the landmarks lie outside the photo; give them in its own pixels")
         except (ValueError, cv2.error) as error:

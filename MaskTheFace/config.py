@@ -103,6 +103,8 @@ class GenerateConfig:
             _check_pattern(self.pattern)
         if self.art is not None and (self.codes or self.mask_type != "surgical"):
             raise ValueError("art takes the place of mask_type and code; give it alone")
+        if self.wear != "correct" and (self.mask_type in SPECIAL or set(self.codes) & set(SPECIAL)):
+            raise ValueError(f"wear is for masks; {' and '.join(SPECIAL)} are only worn correctly")
         for code in self.codes:
             parse_code(code)
 

@@ -89,11 +89,11 @@ def way_of(alpha: np.ndarray, landmarks: Landmarks, covered: Covered) -> Wear | 
         covered: mean alpha on nose, mouth and chin.
 
     Returns:
-        The way; empty where no mask is to be seen.
+        The way; empty where no mask is to be seen, or only a veil of one.
     """
     if covered.mouth >= COVERED and covered.nose >= COVERED:
         return "correct" if covered.chin >= COVERED else "chin_out"
-    if float(alpha.sum()) < SEEN * landmarks.width_px**2:
+    if float(alpha.sum()) < SEEN * landmarks.width_px**2 or float(alpha.max()) < COVERED:
         return ""
     if covered.mouth >= COVERED:
         return "nose_out"

@@ -94,25 +94,33 @@ def _color(kind: str, rng: np.random.Generator) -> Rgb | None:
     return red, green, blue
 
 
-def occlude(image: np.ndarray, landmarks: Landmarks, style: OccluderStyle) -> Occluded:
+def occlude(
+    image: np.ndarray, landmarks: Landmarks, style: OccluderStyle, bare: np.ndarray | None = None
+) -> Occluded:
     """Put something before one face, or change the light on one side of it.
 
     Args:
         image: (H, W, 3) uint8 RGB, the face bare or masked; never written to.
         landmarks: the face, in the image's pixels.
         style: every choice.
+        bare: the same face without a mask, where ``image`` has one: light, blur and skin are
+            measured on it. Measured on fabric they would tell what lies beneath.
 
     Raises:
         ValueError: an image of another shape or dtype.
     """
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
+    seen = image if bare is None else bare
+    for one in (image, seen):
+        if one.ndim != 3 or one.shape[2] != 3 or one.dtype != np.uint8 or one.size == 0:
+            raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {one.shape} {one.dtype}")
+    if seen.shape != image.shape:
+        raise ValueError(f"bare must be of the image's shape {image.shape}, got {seen.shape}")
     frame = Frame.of(landmarks)
     pad = Pad(frame, *image.shape[:2])
     if style.kind in LIGHT_ONLY:
         return _relit(image, pad, style)
-    DRAW[style.kind](pad, _sketched(image, landmarks, frame), style)
-    camera = measure_camera(image)
+    DRAW[style.kind](pad, _sketched(seen, landmarks, frame), style)
+    camera = measure_camera(seen)
     layer = np.dstack([pad.rgb * np.float32(255), pad.alpha])
     if camera.blur_px > 0.3:
         side = 2 * math.ceil(2.2 * camera.blur_px) + 1
@@ -121,7 +129,7 @@ def occlude(image: np.ndarray, landmarks: Landmarks, style: OccluderStyle) -> Oc
     # Skin and hair are taken from the photo, or are dark: its light is in them already.
     own = style.kind in ("hand", "beard", "hair")
     look = MaskStyle(light=0.0 if own else style.light, shadow=0.25, seed=style.seed % 2**31)
-    scene = Scene(image, landmarks.width_px, camera, measure_film(image))
+    scene = Scene(image, landmarks.width_px, camera, measure_film(seen), seen)
     return Occluded(*compose(scene, planes, cover, look))
 
 

@@ -122,6 +122,8 @@ class Scene:
     width_px: float
     camera: Camera
     film: Film
+    lit_like: np.ndarray | None = None
+    """What light is measured on where that is another picture than the one that is drawn on."""
 
 
 def _check_rgb(what: str, image: np.ndarray) -> None:
@@ -189,7 +191,8 @@ def _shadow(cover: np.ndarray, width_px: float, style: MaskStyle) -> np.ndarray:
 
 def _light(fabric: Planes, cover: np.ndarray, scene: Scene, style: MaskStyle) -> None:
     """Give premultiplied fabric the light of the face and the camera's noise, in place."""
-    light = measure_light(scene.face, cover, scene.width_px, style.light)
+    lit = scene.face if scene.lit_like is None else scene.lit_like
+    light = measure_light(lit, cover, scene.width_px, style.light)
     # Taken over whole: any colour left on a mask in a grey photo would tell it.
     colorless = np.float32(scene.film.grey if style.match > 0 else 0)
     if colorless > 0:

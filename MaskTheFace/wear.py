@@ -107,7 +107,8 @@ def worn(style: MaskStyle, way: str, rng: np.random.Generator) -> MaskStyle:
     Raises:
         ValueError: no such way.
     """
-    label_of(way)
+    if way not in WEARS:
+        raise ValueError(f"unknown way to wear a mask {way!r}; have {', '.join(WEARS)}")
     draw = rng.random(6).tolist()
     changes = {
         "correct": _correct,

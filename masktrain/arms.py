@@ -60,8 +60,12 @@ ARMS = (
     Arm("-prior", "templates and colours come evenly, all of one cut and worn alike", ("prior",)),
     Arm("-patterns", "no prints on the fabric", ("patterns",)),
     Arm("online", "every ingredient, and a new mask for each face in every epoch", (), "online"),
-    Arm("+occluders", "a hand, beard, scarf ... before a quarter of all faces", occluders=0.25),
-    Arm("+wear", "each face a third time, with its mask worn wrongly, as a third class", classes=3),
+    Arm("+occluders", "a hand, scarf, phone ... before a quarter of all faces", occluders=0.25),
+    Arm(
+        "+wear",
+        "each face a third time, its mask worn wrongly, as a third class; half as many steps more",
+        classes=3,
+    ),
 )
 
 RECIPE = TrainConfig(

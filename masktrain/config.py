@@ -92,7 +92,8 @@ class TrainConfig:
     """files: the masks that prepare drew. online: new ones every epoch, drawn by the workers."""
 
     occluders: float = 0.0
-    """Share of training faces, bare and masked alike, with a hand, scarf, beard ... before them."""
+    """Share of training faces, bare and masked alike, with a hand, scarf ... before them; beards
+    and paint, which lie beneath masks, with --masks online only."""
     veils: Literal["left_out", "no_mask", "wearing_mask"] = "left_out"
     """Whether a veil that leaves the eyes free counts as a mask; a few are drawn for that class."""
     classes: Literal[2, 3] = 2

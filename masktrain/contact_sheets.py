@@ -175,12 +175,13 @@ def _occluders(faces: Sequence[Face], config: SheetConfig) -> list[np.ndarray]:
         for column in range(10):
             image, points = faces[(10 * row + column) % len(faces)]
             thing, mask = sample_occluder(rng, [kind]), sample_style(rng)
+            bare = image
             if thing.beneath:
                 image = occlude(image, points, thing).image
             if column > 5:
                 image = overlay_mask(image, points, mask).image
             if not thing.beneath:
-                image = occlude(image, points, thing).image
+                image = occlude(image, points, thing, bare).image
             pictures.append(image)
     return pictures
 

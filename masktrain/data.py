@@ -85,6 +85,7 @@ def load_crops(
     size_px: int = CROP_PX,
     need_all: bool = True,
     labels: Sequence[int] = (0, 1),
+    may_be_empty: bool = False,
 ) -> Crops:
     """Read every crop of a split into one array, bare faces first, each class sorted by path.
 
@@ -95,6 +96,7 @@ def load_crops(
         size_px: Side to which crops of another size are resized.
         need_all: Refuse a folder that lacks one of the classes.
         labels: The classes to read.
+        may_be_empty: Return no crops where no image can be read.
 
     Returns:
         The crops; unreadable files are in `skipped`, with the reason.
@@ -111,14 +113,15 @@ def load_crops(
     good = [(path, label, x) for (path, label), x in zip(files, read) if isinstance(x, np.ndarray)]
     bad = [(path, str(x)) for (path, _), x in zip(files, read) if not isinstance(x, np.ndarray)]
     found = {label for _, label, _ in good}
-    _check_classes(folder, found, set(labels) if need_all else set(), bad)
+    if not may_be_empty:
+        _check_classes(folder, found, labels, need_all, bad)
     return Crops(
-        images=np.stack([image for _, _, image in good]),
+        images=np.array([image for _, _, image in good], np.uint8),
         labels=np.array([label for _, label, _ in good], np.int64),
         paths=tuple(path.relative_to(root).as_posix() for path, _, _ in good),
         root=root,
         skipped=tuple((path.relative_to(root).as_posix(), reason) for path, reason in bad),
-        left_out=0 if 2 in labels else _count_images(folder / LEFT_OUT),
+        left_out=0 if 2 in labels else count_images(folder / LEFT_OUT),
     )
 
 
@@ -134,17 +137,23 @@ def _class_files(folder: Path, label: int, needed: bool) -> list[Path]:
     return list_images(inside)
 
 
-def _count_images(folder: Path) -> int:
+def count_images(folder: Path) -> int:
+    """Return how many images a folder holds; 0 where there is none."""
     return len(list_images(folder)) if folder.is_dir() else 0
 
 
 def _check_classes(
-    folder: Path, found: set[int], needed: set[int], bad: Sequence[tuple[Path, str]]
+    folder: Path,
+    found: set[int],
+    labels: Sequence[int],
+    need_all: bool,
+    bad: Sequence[tuple[Path, str]],
 ) -> None:
     why = f" ({len(bad)} skipped; first: {bad[0][1]})" if bad else ""
     if not found:
-        raise DataError(f"no readable image in {folder}/{{{','.join(CLASSES[:2])}}}{why}")
-    for label in needed - found:
+        names = ",".join(CLASSES[label] for label in labels)
+        raise DataError(f"no readable image in {folder}/{{{names}}}{why}")
+    for label in set(labels) - found if need_all else ():
         raise DataError(f"no readable image in {folder / CLASSES[label]}{why}")
 
 
@@ -173,7 +182,7 @@ def count_data(root: Path, splits: Sequence[str] = ("train", "val", "test")) -> 
     counts = []
     for split in splits:
         for name in CLASSES:
-            crops = _count_images(root / split / name)
+            crops = count_images(root / split / name)
             if name == LEFT_OUT and not crops:
                 continue
             known = None if people is None else people[split, name]

@@ -117,8 +117,9 @@ def evaluate(config: EvaluateConfig) -> Result:
     scores = _score(classifier, crops, config.batch_size, device)
     wrongly = None
     if crops.left_out:
-        third = load_crops(config.data, split, labels=(2,))
-        wrongly = _score_wrongly(classifier, third, config, device)
+        third = load_crops(config.data, split, need_all=False, labels=(2,), may_be_empty=True)
+        crops = dataclasses.replace(crops, skipped=crops.skipped + third.skipped)
+        wrongly = _score_wrongly(classifier, third, config, device) if len(third) else None
     label = "-".join(filter(None, (Path(os.path.abspath(config.data)).name, split)))
     return Result(
         evaluation=measure(scores, *_threshold(classifier, config.threshold)),
@@ -273,11 +274,11 @@ def _prediction_rows(result: Result) -> Iterator[tuple[object, ...]]:
     scores, ways = result.scores, wear_by_path(result.crops.root)
     labels = [CLASSES[label] for label in scores.labels]
     if not isinstance(result.evaluation, Evaluation):
-        yield "path", "label", "said", *CLASSES, "advice"
+        yield "path", "label", "wear", "said", *CLASSES, "advice"
         for place, crop in enumerate(result.crops.paths):
             said = CLASSES[int(scores.said[place])]
             chances = scores.scores[place].tolist()
-            yield crop, labels[place], said, *chances, advice(said, ways.get(crop, ""))
+            yield crop, labels[place], ways.get(crop, ""), said, *chances, advice(said)
         return
     yield "path", "label", "score", "advice"
     at = result.evaluation.threshold

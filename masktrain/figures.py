@@ -134,7 +134,7 @@ def pr_figure(curves: Curves, ax: Axes | None = None) -> Figure:
         ax.step(points.recall, points.precision, where="post", color=color, lw=1.6, label=text)
         guess = None if index else "guessing: the share of masks"
         ax.axhline(float(np.mean(scores.labels)), color=color, lw=1, ls=":", label=guess)
-    ax.set(xlabel="recall (masks found)", ylabel="precision (alarms that are right)")
+    ax.set(xlabel="recall", ylabel="precision")
     _finish_square(ax)
     _legend_or_note(ax, bool(drawn), "lower left")
     return figure
@@ -181,7 +181,7 @@ def calibration_figure(curves: Curves, ax: Axes | None = None, bins: int = 10) -
         _score_counts(below, curves, bins)
     else:
         figure = _axes(ax, (0, 0))[0]
-        ax.set_xlabel("score (predicted probability of a mask)")
+        ax.set_xlabel("score (predicted probability)")
     ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":", label="perfect")
     for index, (label, scores) in enumerate(curves):
         at, color = calibration_points(scores, bins), PALETTE[index % 7]
@@ -190,7 +190,7 @@ def calibration_figure(curves: Curves, ax: Axes | None = None, bins: int = 10) -
             at.predicted, at.observed, reach, color=color, marker="osD^"[index % 4], ms=5,
             lw=1.4, capsize=2, label=f"{label}: n = {scores.labels.size:,}",
         )  # fmt: skip
-    ax.set_ylabel("share that wears a mask")
+    ax.set_ylabel("observed share")
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.grid(alpha=0.3)
     ax.legend(fontsize=9)
@@ -299,7 +299,7 @@ def _finish_roc(ax: Axes, areas: Sequence[float]) -> None:
         inset.set_in_layout(False)
         ax.indicate_inset_zoom(inset, edgecolor="black", alpha=0.4).set_in_layout(False)
     ax.plot([0, 1], [0, 1], color=GREY, lw=1, ls=":", zorder=0)
-    ax.set(xlabel="false positive rate (bare faces)", ylabel="true positive rate (masked faces)")
+    ax.set(xlabel="false positive rate", ylabel="true positive rate")
     _finish_square(ax)
     _legend_or_note(ax, bool(areas), "lower right")
 
@@ -322,6 +322,6 @@ def _score_counts(ax: Axes, curves: Curves, bins: int) -> None:
         counts = np.histogram(scores.scores, edges)[0]
         ax.stairs(counts, edges, color=PALETTE[index % 7], lw=1.6, baseline=0.5)
     ax.set_yscale("log")
-    ax.set(xlabel="score (predicted probability of a mask)", ylabel="faces")
+    ax.set(xlabel="score (predicted probability)", ylabel="faces")
     ax.set_ylim(0.5, max(20.0, ax.get_ylim()[1]))
     ax.grid(alpha=0.3)

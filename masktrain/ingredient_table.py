@@ -101,7 +101,7 @@ class IngredientTable:
         return (
             "# What each ingredient of the masks is worth\n\n"
             f"{settings['model']} from random weights, {first['training_crops']:,} crops of "
-            f"{settings['faces']} (half of them masked by MaskTheFace), {settings['epochs']} "
+            f"{settings['faces']} (masked by MaskTheFace), {settings['epochs']} "
             f"epochs of {RECIPE.optimizer} at {RECIPE.lr:g}, batch {RECIPE.batch_size}; "
             f"{seeds} seeds. Judged on real photos "
             f"({settings['real_val']}: {first['n_wearing_mask']:,} masked, "

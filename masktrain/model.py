@@ -137,7 +137,10 @@ def load_weights(net: nn.Module, arch: str, path: Path) -> None:
     try:
         net.load_state_dict(payload["model"])
     except RuntimeError as error:
-        raise ModelError(f"the weights in {path} do not fit a {arch}") from error
+        names = payload["preprocessing"].get("class_names", CLASS_NAMES)
+        raise ModelError(
+            f"the weights in {path}, for {len(names)} classes, do not fit this {arch}"
+        ) from error
 
 
 def _backbone(arch: str) -> str:

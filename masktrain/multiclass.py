@@ -97,15 +97,19 @@ class ClassScores:
         return Scores(yes.astype(np.int64), np.clip(self.scores[:, label], 0, 1), loss)
 
     def without_third(self) -> Scores:
-        """Return the answer to the old question, mask or no mask: the third class put aside.
+        """Return the answer to the old question, mask or no mask, with the third class put aside:
+        its faces left out, its probability shared out to the other two.
 
         Raises:
-            ValueError: faces of the third class are among them.
+            ValueError: there are no other faces.
         """
-        chance = self.scores[:, 1] / np.maximum(self.scores[:, :2].sum(axis=1), 1e-12)
+        kept = self.labels < 2
+        labels, scores = self.labels[kept], self.scores[kept]
+        both = scores[:, :2].sum(axis=1)
+        chance = np.divide(scores[:, 1], both, out=np.full(len(both), 0.5), where=both > 0)
         said = np.clip(chance, 1e-12, 1 - 1e-12)
-        loss = -float(np.mean(np.log(np.where(self.labels == 1, said, 1 - said))))
-        return Scores(self.labels, chance, loss)
+        loss = -float(np.log(np.where(labels == 1, said, 1 - said)).mean()) if kept.any() else 0.0
+        return Scores(labels, chance, loss)
 
     def views(self) -> list[tuple[str, Scores]]:
         """Return each class against the rest, under its name."""
@@ -134,6 +138,8 @@ class ClassEvaluation:
         accuracy: share of faces whose class was said.
         balanced_accuracy: mean of the recalls of the classes present (macro recall).
         classes: one row a class.
+        two_classes: the old question, mask or no mask, with the third class put aside; None where
+            there are no such faces.
     """
 
     n: int
@@ -142,6 +148,7 @@ class ClassEvaluation:
     accuracy: Interval
     balanced_accuracy: Interval
     classes: tuple[ClassRow, ...]
+    two_classes: Evaluation | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that strict JSON accepts: nan becomes None."""
@@ -166,6 +173,8 @@ class ClassEvaluation:
             title = {"roc_auc": "ROC-AUC against the rest"}.get(measure, measure)
             lines.append(f"{title}, 95 % interval")
             lines += [f"  {row.name:{width}}{getattr(row, measure)}" for row in self.classes]
+        if self.two_classes is not None:
+            lines += ["", "mask or no mask, the third class put aside:", self.two_classes.summary()]
         return "\n".join(lines)
 
 
@@ -185,7 +194,13 @@ def evaluate_classes(scores: ClassScores) -> ClassEvaluation:
         areas = evaluate_scores(view)
         rows.append(
             ClassRow(
-                name, true, wilson(right, said), wilson(right, true), areas.roc_auc, areas.pr_auc
+                name,
+                true,
+                # Without such faces it would be 0 whatever the model does.
+                wilson(right, said) if true else UNKNOWN,
+                wilson(right, true),
+                areas.roc_auc,
+                areas.pr_auc,
             )
         )
     return ClassEvaluation(
@@ -195,6 +210,7 @@ def evaluate_classes(scores: ClassScores) -> ClassEvaluation:
         accuracy=wilson(int(np.trace(confusion)), len(scores.labels)),
         balanced_accuracy=_mean_of_rates([row.recall for row in rows if row.n]),
         classes=tuple(rows),
+        two_classes=evaluate_scores(scores.without_third()) if (scores.labels < 2).any() else None,
     )
 
 

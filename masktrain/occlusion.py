@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from MaskTheFace.coverage import COVERED, covered_shares
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.occluder_style import BENEATH, SHARES, OccluderStyle
 from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
@@ -54,16 +55,30 @@ def draw_veil(key: tuple[int, int, int], label: int, veils: str) -> OccluderStyl
     return sample_occluder(rng, ("veil",)) if rng.random() < VEIL_SHARE else None
 
 
-def put_before(image: np.ndarray, landmarks: Landmarks, style: OccluderStyle) -> np.ndarray:
+def put_before(
+    image: np.ndarray,
+    landmarks: Landmarks,
+    style: OccluderStyle,
+    bare: np.ndarray,
+    classes: int = 2,
+) -> np.ndarray:
     """Return an image with something before the face, or as it was where too much would be hidden.
+
+    Whether it is hidden depends on the face and on what is before it, never on the mask.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         landmarks: the face, in its pixels.
         style: what.
+        bare: the same face without a mask.
+        classes: with 3, nose and mouth may not both be hidden: how a mask is worn shows there.
     """
-    done = occlude(image, landmarks, style)
-    return image if hidden_share(done.alpha, landmarks) > MOST_HIDDEN else done.image
+    done = occlude(image, landmarks, style, bare)
+    covered = covered_shares(done.alpha, landmarks)
+    both = min(covered.nose, covered.mouth) >= COVERED
+    if hidden_share(done.alpha, landmarks) > MOST_HIDDEN or (classes > 2 and both):
+        return image
+    return done.image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +87,7 @@ class OccludedCrops(Crops):
 
     Args:
         landmarks_xy: (N, 68, 2) float32, in the pixels of `images`; twins share them.
-        faces: (N,) int64, which crops show one face.
+        faces: (N,) int64, the place of the bare crop of each face: twins have the same.
         share: of faces that get something before them.
         veils: the class that veils count to, or left_out.
     """
@@ -91,4 +106,5 @@ class OccludedCrops(Crops):
         style = draw_occluder((seed, epoch, int(self.faces[index])), self.share, BEFORE)
         if style is None:
             return image
-        return put_before(image, landmarks, style)
+        bare = self.images[int(self.faces[index])]
+        return put_before(image, landmarks, style, bare, 1 + int(self.labels.max()))

@@ -96,11 +96,12 @@ class OnlineCrops(Crops):
         before = draw_occluder((*key, face), self.occluders)
         picture = self.images[face]
         if before is not None and before.beneath:
-            picture = put_before(picture, landmarks, before)
+            picture = put_before(picture, landmarks, before, picture)
         if self.labels[index] != 0:
             picture = self._masked(picture, landmarks, index, key)
         if before is not None and not before.beneath:
-            picture = put_before(picture, landmarks, before)
+            classes = 1 + int(self.labels.max())
+            picture = put_before(picture, landmarks, before, self.images[face], classes)
         return picture
 
     def _masked(
@@ -180,7 +181,7 @@ def load_occluded(root: Path, crops: Crops, share: float, veils: str = "left_out
     bare = tuple(
         "/".join((*path.split("/")[:1], CLASSES[0], *path.split("/")[2:])) for path in crops.paths
     )
-    place = {path: number for number, path in enumerate(dict.fromkeys(bare))}
+    place = {path: number for number, path in enumerate(crops.paths)}
     return OccludedCrops(
         images=crops.images,
         labels=crops.labels,
@@ -189,7 +190,7 @@ def load_occluded(root: Path, crops: Crops, share: float, veils: str = "left_out
         skipped=crops.skipped,
         left_out=crops.left_out,
         landmarks_xy=_landmarks_of(root, bare) * np.float32(CROP_PX / settings.crop_px),
-        faces=np.array([place[path] for path in bare], np.int64),
+        faces=np.array([place.get(path, own) for own, path in enumerate(bare)], np.int64),
         share=share,
         veils=veils,
     )

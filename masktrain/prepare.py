@@ -12,6 +12,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -225,10 +226,11 @@ def _wrongly_worn(job: FaceJob, face: FaceCrop, style: MaskStyle) -> list[Manife
     rng = np.random.default_rng(stable_hash(job.config.seed, f"wear:{job.ref.source}"))
     for _ in range(ATTEMPTS):
         slipped = worn(style, sample_wear(rng, style.template), rng)
-        masked = overlay_mask(face.image, face.landmarks, slipped)
-        if masked.wear in WRONG:
-            facts = _mask_facts(masked, slipped)
-            return [_write_crop(job, face, WRONGLY, masked.image, **facts)]
+        with suppress(ValueError, cv2.error):  # drawn again
+            masked = overlay_mask(face.image, face.landmarks, slipped)
+            if masked.wear in WRONG:
+                facts = _mask_facts(masked, slipped)
+                return [_write_crop(job, face, WRONGLY, masked.image, **facts)]
     return [_row(job, status="skipped", label=WRONGLY, reason=NOT_WRONG)]
 
 
@@ -284,7 +286,11 @@ def summarize(folder: Path) -> str:
         people = len({row.identity for row in here})
         counts = ", ".join(f"{sum(row.label == name for row in here)} {name}" for name in labels)
         lines.append(f"  {split:5s} {counts}, of {people} people")
-    out = [row for row in rows if not row.path]
+    used = {row.source for row in rows if row.path}
+    out = [row for row in rows if row.source not in used]
+    lacking = [row for row in rows if row.source in used and not row.path]
+    if lacking:
+        lines.append(f"  {len(lacking)} faces without {WRONGLY}: {lacking[0].reason}")
     if out:
         lines.append(
             f"  {len(out)} photos gave nothing; manifest.csv says why, the first: {out[0].source}"

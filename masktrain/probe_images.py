@@ -14,12 +14,15 @@ from PIL import Image
 from MaskTheFace.images import encode_image, read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
 from MaskTheFace.manifest import read_manifest
-from MaskTheFace.occluders import occlude, sample_occluder
+from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
 from masktrain.data import CLASSES, DataError
+from masktrain.occlusion import MOST_HIDDEN
 from masktrain.prepare import LANDMARKS
 
+TRIES = 8
+"""So often an occluder is drawn again where it hides so much that nobody could tell."""
 Change = Callable[["ProbeFace", np.random.Generator], np.ndarray]
 
 
@@ -64,7 +67,8 @@ def load_faces(data: Path, split: str, limit: int = 0) -> list[ProbeFace]:
             found.append((path, twin))
     if not found:
         raise DataError(f"{data} has no faces in {split}: give train, val or test")
-    step = max(1, len(found) // limit) if limit else 1
+    count = min(limit or len(found), len(found))
+    chosen = np.linspace(0, len(found) - 1, count).round().astype(int).tolist()
     return [
         ProbeFace(
             read_image(data / path),
@@ -72,7 +76,7 @@ def load_faces(data: Path, split: str, limit: int = 0) -> list[ProbeFace]:
             points[path][0],
             MaskStyle.from_json(styles[twin]),
         )
-        for path, twin in found[::step][: limit or None]
+        for path, twin in (found[place] for place in chosen)
     ]
 
 
@@ -164,9 +168,13 @@ PROBES: dict[str, Change] = {
 
 
 def with_occluder(kind: str) -> Change:
-    """Return the change that puts one kind of occluder before a face."""
+    """Return the change that puts one kind of occluder before a face, leaving it to be judged."""
 
     def change(face: ProbeFace, rng: np.random.Generator) -> np.ndarray:
-        return occlude(face.image, face.landmarks, sample_occluder(rng, [kind])).image
+        for _ in range(TRIES):
+            done = occlude(face.image, face.landmarks, sample_occluder(rng, [kind]))
+            if hidden_share(done.alpha, face.landmarks) <= MOST_HIDDEN:
+                break
+        return done.image
 
     return change

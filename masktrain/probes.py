@@ -118,9 +118,9 @@ class Report:
                 "",
                 f"{network}, on {self.probes[0].n:,} bare faces of {source['data']}, "
                 f"{source['split']}. Each is changed without putting a mask on; counted is how "
-                "often it is taken for masked, with 95 % intervals (Wilson; for the difference on "
-                f"the same faces Agresti and Min). Passed: no more than {100 * MOST_MORE:.0f} "
-                "points above the untouched faces.",
+                "often a mask is seen, worn well or wrongly, with 95 % intervals (Wilson; for the "
+                "difference on the same faces Agresti and Min). Passed: no more than "
+                f"{100 * MOST_MORE:.0f} points above the untouched faces.",
                 "",
                 *_table("change", self.probes),
                 "",
@@ -174,7 +174,7 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
         ValueError: the device cannot be used.
     """
     from MaskTheFace.images import montage
-    from MaskTheFace.occluder_style import OCCLUDERS
+    from MaskTheFace.occluder_style import SHARES
     from masktrain.engine import pick_device
     from masktrain.model import load_classifier
     from masktrain.pixel_statistics import statistics_auc
@@ -197,7 +197,7 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
         return _compared(name, untouched, ask.said(images))
 
     probes = tuple(look(name, change) for name, change in PROBES.items())
-    occluders = tuple(look(kind, with_occluder(kind)) for kind in OCCLUDERS)
+    occluders = tuple(look(kind, with_occluder(kind)) for kind in SHARES)
     report = Report(
         probes=probes,
         occluders=occluders,
@@ -225,20 +225,20 @@ class _Asker:
     batch_size: int
 
     def chances(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the probability of wearing_mask, (N,)."""
+        """Return the probability of a mask, worn well or wrongly, (N,)."""
         from masktrain.metrics import Scores
 
         scores = self._scores(images)
-        return scores.scores if isinstance(scores, Scores) else scores.scores[:, 1]
+        return scores.scores if isinstance(scores, Scores) else 1 - scores.scores[:, 0]
 
     def said(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return (N,) bool: taken for wearing a mask, by threshold or as the likeliest class."""
+        """Return (N,) bool: a mask is seen, worn well or wrongly."""
         from masktrain.metrics import Scores
 
         scores = self._scores(images)
         if isinstance(scores, Scores):
             return np.asarray(scores.scores >= self.classifier.threshold)
-        return np.asarray(scores.said == 1)
+        return np.asarray(scores.said != 0)
 
     def _scores(self, images: Sequence[np.ndarray]) -> Any:
         from masktrain.augment import eval_transform

@@ -112,13 +112,14 @@ COLUMNS = {
     "specificity": "specificity",
 }
 CLASS_COLUMNS = {
-    "accuracy": "accuracy",
     "balanced_accuracy": "macro recall",
     "recall of no_mask": "recall of no_mask",
     "recall of wearing_mask": "recall of wearing_mask",
     "recall of worn_incorrectly": "recall of worn_incorrectly",
+    "two roc_auc": "ROC-AUC, mask or none",
+    "two balanced_accuracy": "balanced accuracy, mask or none",
 }
-"""Of networks of three classes."""
+"""Of networks of three classes; for mask or none the third is put aside."""
 
 
 def results_table(run: Path) -> str:
@@ -160,6 +161,9 @@ def _read_metrics(path: Path) -> Mapping[str, Any]:
     try:
         record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = {f"recall of {row['name']}": row["recall"] for row in record.get("classes", ())}
+        if found:
+            two = record["two_classes"] or {key: {"value": None} for key in COLUMNS}
+            found |= {f"two {name}": two[name] for name in ("roc_auc", "balanced_accuracy")}
         record = {**record, **found}
         columns = CLASS_COLUMNS if found else COLUMNS
         missing = [key for key in ("n", "split", *columns) if key not in record]

@@ -24,6 +24,7 @@ from masktrain.data import (
     DataError,
     EpochSampler,
     Item,
+    count_images,
     eval_loader,
     load_crops,
     train_loader,
@@ -165,7 +166,9 @@ class Session:
             if self.scaler and saved["scaler"]:
                 self.scaler.load_state_dict(saved["scaler"])
             self.epoch = saved["epoch"]
-            self.best = Best(**saved["best"]) if saved["best"] else None
+            # Runs that began before ties were looked at kept the highest AUC.
+            best = saved["best"]
+            self.best = Best(**{"peak_auc": best["auc"], **best}) if best else None
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.last} does not fit the settings of its run") from error
 
@@ -201,7 +204,7 @@ def load_data(config: TrainConfig, data: Path) -> dict[str, Crops]:
     crops = {"train": load_training(config, data), "val": load_crops(data, "val", labels=labels)}
     if config.real_val is not None:
         # Real photos of masks worn wrongly are rare: without them the other classes are judged.
-        third = (config.real_val / LEFT_OUT).is_dir()
+        third = bool(count_images(config.real_val / LEFT_OUT))
         crops["real_val"] = load_crops(config.real_val, None, labels=labels if third else (0, 1))
     return crops
 

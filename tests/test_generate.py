@@ -79,6 +79,15 @@ def test_every_photo_gets_a_mask_and_a_row(photos: Path, capsys: pytest.CaptureF
     assert "3 of 3 photos masked" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("more", [["--mask_type", "empty"], ["--code", "inpaint,cloth"]])
+def test_what_is_no_mask_is_not_worn_any_way(
+    photos: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(photos, "--wear", "nose_out", *more)
+    assert "wear is for masks" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize("wear", ["nose_out", "under_chin", "wrong"])
 def test_masks_are_worn_as_asked_and_their_class_says_so(photos: Path, wear: str) -> None:
     assert run(photos, "--wear", wear) == 0

@@ -14,7 +14,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from masktrain.metrics import Scores
+from masktrain.metrics import Scores, evaluate_scores
 from masktrain.multiclass import CLASSES, ClassEvaluation, ClassScores, evaluate_classes, measure
 from masktrain.wrongly import Wrongly, rows_of
 
@@ -66,6 +66,7 @@ def test_a_class_without_faces_is_unknown_and_not_zero() -> None:
     scores = ClassScores(whole.labels[kept], whole.scores[kept], 0.5)
     found = evaluate_classes(scores)
     assert math.isnan(found.classes[2].recall.value) and found.classes[2].n == 0
+    assert math.isnan(found.classes[2].precision.value)
     recalls = [row.recall.value for row in found.classes[:2]]
     assert found.balanced_accuracy.value == pytest.approx(np.mean(recalls))
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["classes"][2]["n"] == 0
@@ -82,13 +83,16 @@ def test_one_class_against_the_rest_is_a_yes_or_no() -> None:
 
 def test_the_old_question_is_asked_with_the_third_class_put_aside() -> None:
     whole = sample()
-    with pytest.raises(ValueError, match="labels must be 0 or 1"):
-        whole.without_third()
     kept = whole.labels != 2
-    scores = ClassScores(whole.labels[kept], whole.scores[kept], 0.5).without_third()
+    scores = whole.without_third()
     first, second = whole.scores[kept][:, :2].T
     assert np.array_equal(scores.said, (second >= first).astype(int))
     assert scores.loss == pytest.approx(log_loss(scores.labels, scores.scores))
+    tiny = ClassScores(np.array([1, 0]), np.array([[1e-20, 1e-15, 1], [0, 0, 1]]), 1.0)
+    assert tiny.without_third().scores == pytest.approx([1, 0.5], abs=1e-4)
+    assert evaluate_classes(whole).two_classes == evaluate_scores(scores)
+    only = ClassScores(np.array([2, 2]), np.full((2, 3), 1 / 3), 1.0)
+    assert evaluate_classes(only).two_classes is None
 
 
 def test_what_a_person_reads_has_every_count() -> None:

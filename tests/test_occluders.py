@@ -96,6 +96,24 @@ def test_sides_can_be_exchanged(kind: str) -> None:
         assert (right > 1.3 * left) if side > 0 else (left > 1.3 * right)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in SOLID if kind not in BENEATH])
+def test_things_look_the_same_before_a_bare_face_and_before_its_masked_twin(kind: str) -> None:
+    """What they are lit like must not tell what is beneath them."""
+    styles = {
+        "black": MaskStyle(color=(10, 10, 12), template="cloth_bound"),
+        "forehead": MaskStyle(color=(20, 200, 60), template="cloth_fitted", slip=-1.0),
+    }
+    thing = dataclasses.replace(sample_occluder(np.random.default_rng(9), [kind]), light=1.0)
+    bare = occlude(FACE, POINTS, thing)
+    for style in styles.values():
+        masked = overlay_mask(FACE, POINTS, style).image
+        twin = occlude(masked, POINTS, thing, FACE)
+        assert np.array_equal(bare.alpha, twin.alpha)
+        solid = bare.alpha > 0.995
+        apart = np.abs(bare.image[solid].astype(int) - twin.image[solid])
+        assert solid.any() and apart.max() <= 2
+
+
 def test_a_hand_has_the_skin_of_the_face_even_before_a_mask() -> None:
     masked = overlay_mask(FACE, POINTS, MaskStyle(color=(20, 200, 60), template="cloth_fitted"))
     style = OccluderStyle(kind="hand", seed=1)
@@ -161,6 +179,8 @@ def test_impossible_styles_are_refused(changes: dict[str, object], words: str) -
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="image must be"):
         occlude(FACE.astype(float), POINTS, OccluderStyle())
+    with pytest.raises(ValueError, match="bare must be of the image's shape"):
+        occlude(FACE, POINTS, OccluderStyle(), FACE[:50].copy())
     with pytest.raises(ValueError, match="must be among"):
         sample_occluder(np.random.default_rng(0), [])
     with pytest.raises(ValueError, match="unknown fields in an occluder: hat"):

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from MaskTheFace.coverage import WRONG
+from MaskTheFace.coverage import WRONG, covered_shares
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.occluder_style import BENEATH, OccluderStyle
+from MaskTheFace.occluders import occlude
 from masktrain import online as module
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES, DataError, load_crops
@@ -44,8 +45,21 @@ def test_what_would_hide_everything_is_left_out(data: Path) -> None:
     crops = load_online(data)
     image, points = crops.images[0], Landmarks(crops.landmarks_xy[0])
     assert MOST_HIDDEN < 0.95
-    assert put_before(image, points, OccluderStyle(kind="veil")) is image
-    assert not np.array_equal(put_before(image, points, OccluderStyle(kind="hand")), image)
+    assert put_before(image, points, OccluderStyle(kind="veil"), image) is image
+    hand = OccluderStyle(kind="hand", seed=1)
+    assert not np.array_equal(put_before(image, points, hand, image), image)
+
+
+def test_with_three_classes_nose_and_mouth_are_not_both_hidden(data: Path) -> None:
+    crops = load_online(data)
+    image, points = crops.images[0], Landmarks(crops.landmarks_xy[0])
+    over = OccluderStyle(kind="hand", seed=1, size=1.15, dy=-0.05)
+    below = OccluderStyle(kind="hand", seed=1, size=0.8, dy=0.45)
+    covered = covered_shares(occlude(image, points, over).alpha, points)
+    assert min(covered.nose, covered.mouth) > 0.5
+    assert put_before(image, points, over, image, 3) is image
+    assert put_before(image, points, over, image, 2) is not image
+    assert put_before(image, points, below, image, 3) is not image
 
 
 def test_twins_have_the_same_thing_before_them_online(
@@ -55,7 +69,10 @@ def test_twins_have_the_same_thing_before_them_online(
     crops = load_online(data, classes=3, occluders=1.0)
     current = 0
 
-    def noted(image: np.ndarray, _: Landmarks, style: OccluderStyle) -> np.ndarray:
+    def noted(
+        image: np.ndarray, _: Landmarks, style: OccluderStyle, bare: np.ndarray, classes: int = 2
+    ) -> np.ndarray:
+        assert any(np.array_equal(bare, one) for one in crops.images), "measured on the bare crop"
         seen.setdefault(current, []).append(style)
         return image
 
@@ -102,6 +119,7 @@ def test_files_get_what_can_be_laid_over_a_mask(data: Path) -> None:
     changed = 0
     for index in range(len(crops)):
         face = int(crops.faces[index])
+        assert crops.labels[face] == 0
         assert Path(crops.paths[index]).name == Path(crops.paths[bare[face]]).name
         assert np.array_equal(crops.landmarks_xy[index], crops.landmarks_xy[bare[face]])
         now = crops.pixels(index, 0, 1)

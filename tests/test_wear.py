@@ -65,6 +65,8 @@ def test_where_a_mask_lies_names_it() -> None:
 def test_no_mask_to_be_seen_has_no_way_and_no_class() -> None:
     nothing = np.zeros(FACE.shape[:2], np.float32)
     assert way_of(nothing, POINTS, Covered(0, 0, 0)) == "" == label_of("")
+    thin = overlay_mask(FACE, POINTS, MaskStyle(opacity=0.4))
+    assert thin.wear == "" and thin.alpha.any()
     away = overlay_mask(FACE, POINTS, MaskStyle(slip=9.0))
     assert away.wear == "" and not away.alpha.any()
 
@@ -97,8 +99,9 @@ def test_every_way_can_be_asked_for_and_unknown_ones_cannot() -> None:
     assert {sample_wear(rng, "n95_cup", "random") for _ in range(80)} >= {"correct", "nose_out"}
     with pytest.raises(ValueError, match="unknown way to wear a mask 'upside_down'"):
         sample_wear(rng, "n95_cup", "upside_down")
-    with pytest.raises(ValueError, match="unknown way"):
-        worn(MaskStyle(), "upside_down", rng)
+    for way in ("upside_down", ""):
+        with pytest.raises(ValueError, match="unknown way"):
+            worn(MaskStyle(), way, rng)
 
 
 def test_ways_take_equally_many_draws_so_that_later_choices_stay() -> None:
