@@ -53,7 +53,7 @@ def test_what_would_hide_everything_is_left_out(data: Path) -> None:
 def test_with_three_classes_nose_and_mouth_are_not_both_hidden(data: Path) -> None:
     crops = load_online(data)
     image, points = crops.images[0], Landmarks(crops.landmarks_xy[0])
-    over = OccluderStyle(kind="hand", seed=1, size=1.15, dy=-0.05)
+    over = OccluderStyle(kind="hand", seed=1, size=0.85, dy=-0.25)
     below = OccluderStyle(kind="hand", seed=1, size=0.8, dy=0.45)
     covered = covered_shares(occlude(image, points, over).alpha, points)
     assert min(covered.nose, covered.mouth) > 0.5
