@@ -15,7 +15,7 @@ import numpy as np
 
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.occluder_style import LIGHT_ONLY, OCCLUDERS, SHARES, OccluderStyle
-from MaskTheFace.overlay import Scene, compose
+from MaskTheFace.overlay import Scene, check_rgb, compose
 from MaskTheFace.photo import measure_camera, measure_film
 from MaskTheFace.props import DRAW, FaceSketch
 from MaskTheFace.sketch import Frame, Pad
@@ -110,9 +110,8 @@ def occlude(
         ValueError: an image of another shape or dtype.
     """
     seen = image if bare is None else bare
-    for one in (image, seen):
-        if one.ndim != 3 or one.shape[2] != 3 or one.dtype != np.uint8 or one.size == 0:
-            raise ValueError(f"image must be (H, W, 3) uint8 RGB, got {one.shape} {one.dtype}")
+    check_rgb("image", image)
+    check_rgb("bare", seen)
     if seen.shape != image.shape:
         raise ValueError(f"bare must be of the image's shape {image.shape}, got {seen.shape}")
     frame = Frame.of(landmarks)

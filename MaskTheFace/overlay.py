@@ -77,9 +77,9 @@ def overlay_mask(
         ValueError: an image or tile of another shape or dtype; an unknown template or pattern;
             a face many times as large as the image.
     """
-    _check_rgb("image", image)
+    check_rgb("image", image)
     if tile is not None:
-        _check_rgb("tile", tile)
+        check_rgb("tile", tile)
     width_px = landmarks.width_px
     if width_px > LARGEST_FACE * max(image.shape[:2]):
         raise ValueError(
@@ -126,7 +126,8 @@ class Scene:
     """What light is measured on where that is another picture than the one that is drawn on."""
 
 
-def _check_rgb(what: str, image: np.ndarray) -> None:
+def check_rgb(what: str, image: np.ndarray) -> None:
+    """Raise ValueError unless an image is (H, W, 3) uint8 RGB and not empty."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"{what} must be (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}")
 

@@ -37,11 +37,8 @@ class FaceSketch:
 
     def eye(self, right: bool) -> Point:
         """Middle of an eye: the one on the right of the picture, or the other."""
-        x, y = (
-            self.points[42 : 48 if right else 42].mean(axis=0).tolist()
-            if right
-            else (self.points[36:42].mean(axis=0).tolist())
-        )
+        first = 42 if right else 36
+        x, y = self.points[first : first + 6].mean(axis=0).tolist()
         return x, y
 
 
@@ -226,8 +223,7 @@ def paint(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
     share = pad.polygon(np.vstack([jaw, top]), face.frame, 0.1)
     if style.seed % 3 == 0:
         share = share * pad.inside(np.sin(5 * pad.y + style.seed % 5) * 0.1, 0.03)
-    color = np.array(_rgb(style, (0.75, 0.1, 0.1)))
-    pad.lay(np.asarray(style.strength * share, np.float32), tuple(color.tolist()), 1.0)
+    pad.lay(np.asarray(style.strength * share, np.float32), _rgb(style, (0.75, 0.1, 0.1)), 1.0)
 
 
 def chin_strap(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
@@ -305,9 +301,8 @@ def _at(point: np.ndarray) -> Point:
 def _turned_back(middle: Point, offset: Point, angle_deg: float) -> Point:
     angle = math.radians(angle_deg)
     cos, sin = math.cos(angle), math.sin(angle)
-    return middle[0] + cos * offset[0] - sin * offset[1], middle[1] + sin * offset[
-        0
-    ] + cos * offset[1]
+    across, down = offset
+    return middle[0] + cos * across - sin * down, middle[1] + sin * across + cos * down
 
 
 def _rgb(style: OccluderStyle, otherwise: Color) -> Color:

@@ -65,11 +65,9 @@ class Pad:
         width = max(self.px, soft)
         return np.clip(0.5 - distance / width, 0, 1)
 
-    def lay(self, share: np.ndarray, color: Color | np.ndarray, light: np.ndarray | float) -> None:
+    def lay(self, share: np.ndarray, color: Color, light: np.ndarray | float) -> None:
         """Lay a colour over what is there: ``share`` (h, w), ``light`` (h, w) or a number."""
         shade = np.clip(np.multiply.outer(light, np.asarray(color, np.float32)), 0, 1)
-        if np.ndim(color) == 3:
-            shade = np.clip(np.asarray(light)[..., None] * color, 0, 1)
         self.rgb += share[..., None] * (shade - self.rgb)
         self.alpha += share * (1 - self.alpha)
 

@@ -105,8 +105,9 @@ def evaluate(config: EvaluateConfig) -> Result:
     from masktrain.engine import pick_device
     from masktrain.model import load_classifier
     from masktrain.multiclass import measure
+    from masktrain.run_folder import weights_file
 
-    weights = config.weights / "weights" / "best.pt" if config.weights.is_dir() else config.weights
+    weights = weights_file(config.weights)
     device = pick_device(config.device)
     classifier = load_classifier(weights, str(device))
     classes = len(classifier.preprocessing.class_names)
@@ -227,8 +228,11 @@ def _default_split(data: Path) -> str | None:
 
 def _default_output(weights: Path, label: str) -> Path:
     """Return <run folder>/eval/<label>; other weights than best.pt add their name."""
-    run = weights.parent.parent if weights.parent.name == "weights" else weights.parent
-    return run / "eval" / (label if weights.stem == "best" else f"{label}-{weights.stem}")
+    from masktrain.run_folder import run_of
+
+    return (
+        run_of(weights) / "eval" / (label if weights.stem == "best" else f"{label}-{weights.stem}")
+    )
 
 
 def _source(weights: Path, classifier: Classifier) -> dict[str, Any]:

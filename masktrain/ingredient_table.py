@@ -114,7 +114,7 @@ class IngredientTable:
     def _means(self) -> str:
         rows = []
         for arm in self.arms:
-            cells = [_cell(self.mean(arm.name, name)) for name in MEASURES]
+            cells = [self.mean(arm.name, name).cell() for name in MEASURES]
             runs = len(self.results[arm.name])
             rows.append([f"`{arm.name}`", arm.change, str(runs), *cells])
         return _markdown_table(["arm", "masks", "runs", *MEASURES.values()], rows)
@@ -123,7 +123,7 @@ class IngredientTable:
         rows = []
         for arm in self.arms:
             if arm.name != BASE:
-                cells = [_cell(self.difference(arm.name, name), sign="+") for name in MEASURES]
+                cells = [self.difference(arm.name, name).cell("+") for name in MEASURES]
                 rows.append([f"`{arm.name}`", *cells])
         return (
             f"Difference to `{BASE}`, seed by seed (an interval that holds 0 shows nothing):\n\n"
@@ -157,14 +157,6 @@ def read_table(found: Sequence[tuple[Arm, Result]], settings: Mapping[str, Any])
     for arm, result in found:
         results.setdefault(arm.name, {})[result["seed"]] = result
     return IngredientTable(tuple(dict.fromkeys(arm for arm, _ in found)), results, settings)
-
-
-def _cell(interval: Interval, sign: str = "") -> str:
-    """Return 0.957 (0.948 to 0.963); a rounded -0.000 loses its sign with the rounding."""
-    value, low, high = (
-        format(number, f"{sign}z.3f") for number in (interval.value, interval.low, interval.high)
-    )
-    return value if low.endswith("nan") else f"{value} ({low} to {high})"
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

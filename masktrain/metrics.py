@@ -112,6 +112,13 @@ class Interval:
         limits = "" if math.isnan(self.low) else f"   {self.low:.4f} to {self.high:.4f}"
         return f"{self.value:.4f}{limits}"
 
+    def cell(self, sign: str = "") -> str:
+        """Return 0.957 (0.948 to 0.963); a rounded -0.000 loses its sign with the rounding."""
+        value, low, high = (
+            format(number, f"{sign}z.3f") for number in (self.value, self.low, self.high)
+        )
+        return value if low.endswith("nan") else f"{value} ({low} to {high})"
+
 
 _ROW_NAMES = {"balanced_accuracy": "balanced accuracy", "f1": "F1"}
 _ROW_NAMES |= {"roc_auc": "ROC-AUC", "pr_auc": "PR-AUC"}
@@ -229,7 +236,7 @@ def evaluate_scores(
         fn=fn,
         tn=tn,
         accuracy=wilson(tp + tn, masked.size),
-        balanced_accuracy=_mean_of_rates(sensitivity, specificity),
+        balanced_accuracy=mean_of_rates((sensitivity, specificity)),
         sensitivity=sensitivity,
         specificity=specificity,
         # With one class these would be 0 or 1 whatever the model does.
@@ -248,6 +255,16 @@ def wilson(successes: int, trials: int) -> Interval:
     value = successes / trials
     # At 0 and 1 the closed form misses the end of the range by a rounding error.
     return Interval(value, min(float(limits.low), value), max(float(limits.high), value))
+
+
+def mean_of_rates(rates: Sequence[Interval]) -> Interval:
+    """Return the mean of independent rates, by Newcombe's square-and-add (MOVER); nan of none."""
+    if not rates:
+        return UNKNOWN
+    value = sum(rate.value for rate in rates) / len(rates)
+    down = math.hypot(*(rate.value - rate.low for rate in rates)) / len(rates)
+    up = math.hypot(*(rate.high - rate.value for rate in rates)) / len(rates)
+    return Interval(value, value - down, value + up)
 
 
 def paired_difference(before: NDArray[Any], after: NDArray[Any]) -> Interval:
@@ -321,14 +338,6 @@ def calibration_points(scores: Scores, bins: int = 10) -> CalibrationPoints:
 def _need_both_classes(scores: Scores) -> None:
     if not scores.both_classes:
         raise ValueError("a curve needs faces of both classes, got only one")
-
-
-def _mean_of_rates(a: Interval, b: Interval) -> Interval:
-    """Return the mean of two independent rates, by Newcombe's square-and-add (MOVER)."""
-    value = (a.value + b.value) / 2
-    down = math.hypot(a.value - a.low, b.value - b.low) / 2
-    up = math.hypot(a.high - a.value, b.high - b.value) / 2
-    return Interval(value, value - down, value + up)
 
 
 def _f1(tp: int, fp: int, fn: int) -> Interval:

@@ -22,6 +22,7 @@ from masktrain.metrics import (
     Scores,
     evaluate_scores,
     json_safe,
+    mean_of_rates,
     wilson,
 )
 
@@ -208,7 +209,7 @@ def evaluate_classes(scores: ClassScores) -> ClassEvaluation:
         loss=scores.loss,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         accuracy=wilson(int(np.trace(confusion)), len(scores.labels)),
-        balanced_accuracy=_mean_of_rates([row.recall for row in rows if row.n]),
+        balanced_accuracy=mean_of_rates([row.recall for row in rows if row.n]),
         classes=tuple(rows),
         two_classes=evaluate_scores(scores.without_third()) if (scores.labels < 2).any() else None,
     )
@@ -221,13 +222,3 @@ def measure(
     if isinstance(scores, ClassScores):
         return evaluate_classes(scores)
     return evaluate_scores(scores, threshold, threshold_from)
-
-
-def _mean_of_rates(rates: list[Interval]) -> Interval:
-    """Return the mean of independent rates, by Newcombe's square-and-add (MOVER)."""
-    if not rates:
-        return UNKNOWN
-    value = float(np.mean([rate.value for rate in rates]))
-    down = math.hypot(*(rate.value - rate.low for rate in rates)) / len(rates)
-    up = math.hypot(*(rate.high - rate.value for rate in rates)) / len(rates)
-    return Interval(value, value - down, value + up)

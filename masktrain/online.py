@@ -83,7 +83,7 @@ class OnlineCrops(Crops):
         # a cue. At another quality both change; twins share it.
         rng = np.random.default_rng((seed, epoch, face))
         low, high = max(1, self.settings.quality - QUALITY_SPREAD), self.settings.quality
-        return resized(_encoded_again(picture, int(rng.integers(low, high))), CROP_PX)
+        return resized(encoded_again(picture, int(rng.integers(low, high))), CROP_PX)
 
     def digest(self, digest: int = 0) -> int:
         """Return a checksum of pixels, labels and landmarks, to notice changed data."""
@@ -233,6 +233,7 @@ def _mend(root: Path) -> str:
     return f"delete {root} and prepare it again, or leave out --masks online and --occluders"
 
 
-def _encoded_again(image: np.ndarray, quality: int) -> np.ndarray:
+def encoded_again(image: np.ndarray, quality: int) -> np.ndarray:
+    """Return an image as it comes back from a JPEG of this quality."""
     with Image.open(io.BytesIO(encode_image(".jpg", image, quality))) as opened:
         return np.array(opened.convert("RGB"))

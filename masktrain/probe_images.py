@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
-from MaskTheFace.images import encode_image, read_image
+from MaskTheFace.images import read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
 from MaskTheFace.manifest import read_manifest
 from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
@@ -19,6 +17,7 @@ from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
 from masktrain.data import CLASSES, DataError
 from masktrain.occlusion import MOST_HIDDEN
+from masktrain.online import encoded_again
 from masktrain.prepare import LANDMARKS
 
 TRIES = 8
@@ -91,9 +90,7 @@ def _taken_off(face: ProbeFace, _: np.random.Generator) -> np.ndarray:
 
 def _compressed(face: ProbeFace, rng: np.random.Generator) -> np.ndarray:
     """Encode the crop again, at any quality from 40 to 90."""
-    data = encode_image(".jpg", face.image, int(rng.integers(40, 91)))
-    with Image.open(io.BytesIO(data)) as opened:
-        return np.array(opened.convert("RGB"))
+    return encoded_again(face.image, int(rng.integers(40, 91)))
 
 
 def _patch(face: ProbeFace, rng: np.random.Generator) -> np.ndarray:

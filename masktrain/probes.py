@@ -32,10 +32,6 @@ MOST_MORE = 0.02
 SHOWN = 8
 
 
-class ProbeError(ValueError):
-    """Nothing can be probed; the message says what to do."""
-
-
 @dataclass(frozen=True)
 class ProbesConfig:
     """Look for shortcuts: change bare faces without putting a mask on, and ask the network."""
@@ -129,11 +125,11 @@ class Report:
                 *_table("before the face", self.occluders),
                 "",
                 "With the face itself painted over, masked and bare pictures are told apart with "
-                f"AUC {_cell(self.background_auc)}: .5 is as it should be.",
+                f"AUC {self.background_auc.cell()}: .5 is as it should be.",
                 "",
                 "A logistic regression on mean, deviation and JPEG size of the crops, fitted to "
                 "the training split, tells masked from bare with AUC "
-                + ", ".join(f"{_cell(auc)} ({name})" for name, auc in self.statistics_auc.items())
+                + ", ".join(f"{auc.cell()} ({name})" for name, auc in self.statistics_auc.items())
                 + ": what lies above that must come from looking at the face.",
                 "",
             ]
@@ -170,7 +166,7 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
 
     Raises:
         CheckpointError: the weights are missing or damaged.
-        DataError, ProbeError: no prepared faces in the folder.
+        DataError: no prepared faces in the folder.
         ValueError: the device cannot be used.
     """
     from MaskTheFace.images import montage
@@ -179,8 +175,9 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
     from masktrain.model import load_classifier
     from masktrain.pixel_statistics import statistics_auc
     from masktrain.probe_images import PROBES, faceless, load_faces, with_occluder
+    from masktrain.run_folder import run_of, weights_file
 
-    weights = config.weights / "weights" / "best.pt" if config.weights.is_dir() else config.weights
+    weights = weights_file(config.weights)
     device = pick_device(config.device)
     classifier = load_classifier(weights, str(device))
     faces = load_faces(config.data, config.split, config.limit)
@@ -211,9 +208,8 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
             "split": config.split,
         },
     )
-    run = weights.parent.parent if weights.parent.name == "weights" else weights.parent
     sheet = montage([image for row in rows for image in row], min(SHOWN, len(faces)))
-    return report, sheet, config.output or run / "probes"
+    return report, sheet, config.output or run_of(weights) / "probes"
 
 
 @dataclass(frozen=True)
@@ -285,16 +281,9 @@ def _table(head: str, probes: Sequence[Probe]) -> list[str]:
     lines = [f"| {head} | taken for masked | before | difference | |", "|---|---|---|---|---|"]
     for row in probes:
         verdict = "passed" if row.passed else "not passed"
-        cells = (_cell(row.after), _cell(row.before), _cell(row.more, "+"), verdict)
+        cells = (row.after.cell(), row.before.cell(), row.more.cell("+"), verdict)
         lines.append(f"| {row.name} | {' | '.join(cells)} |")
     return lines
-
-
-def _cell(interval: Interval, sign: str = "") -> str:
-    value, low, high = (
-        format(number, f"{sign}z.3f") for number in (interval.value, interval.low, interval.high)
-    )
-    return f"{value} ({low} to {high})"
 
 
 if __name__ == "__main__":

@@ -69,6 +69,16 @@ def describe_environment(device: str, precision: str) -> dict[str, Any]:
     }
 
 
+def weights_file(path: Path) -> Path:
+    """Return the checkpoint meant by a path: of a run folder its best one."""
+    return path / "weights" / "best.pt" if path.is_dir() else path
+
+
+def run_of(weights: Path) -> Path:
+    """Return the run folder of a checkpoint; of one that lies elsewhere the folder around it."""
+    return weights.parent.parent if weights.parent.name == "weights" else weights.parent
+
+
 def scores_file(run: Path, series: str, epoch: int) -> Path:
     """Return where the scores of a series (val, real_val) at an epoch are kept."""
     return run / "scores" / f"{series}_{epoch:03d}.npz"

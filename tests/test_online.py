@@ -129,7 +129,7 @@ def test_another_encoding_changes_bare_crops_about_as_much_as_masked_ones(
     # Encoded twice at one quality a bare crop would hardly change at the third time.
     def change(index: int) -> float:
         image = crops.pixels(index, 0, 1)
-        again = module._encoded_again(image, crops.settings.quality)
+        again = module.encoded_again(image, crops.settings.quality)
         return float(np.abs(again.astype(int) - image).mean())
 
     count = len(crops.images)
@@ -148,7 +148,7 @@ def test_a_mask_that_does_not_sit_is_drawn_again_and_at_last_read_from_its_file(
         return worn(image, "nose_out")
 
     monkeypatch.setattr(module, "overlay_mask", slipped)
-    monkeypatch.setattr(module, "_encoded_again", lambda image, _: image)
+    monkeypatch.setattr(module, "encoded_again", lambda image, _: image)
     index = len(crops.images)
     assert np.array_equal(crops.pixels(index, 0, 1), read_image(data / crops.paths[index]))
     assert len(styles) == len({style.seed for style in styles}) == module.ATTEMPTS
