@@ -146,8 +146,10 @@ def _sketched(image: np.ndarray, landmarks: Landmarks, frame: Frame) -> FaceSket
 
 
 def _relit(image: np.ndarray, pad: Pad, style: OccluderStyle) -> Occluded:
-    """Darken or tint one side of the picture, beyond a straight edge, sharp or soft."""
-    u, _ = pad.turned((style.dx, 0.4 + style.dy), style.angle_deg + 90 * (style.seed % 4 == 0))
+    """Darken or tint one side of the picture, or its lower part, from an edge sharp or soft on."""
+    lower = style.kind == "tint" and style.seed % 2 == 0
+    turn = 90 * style.side * (lower or style.seed % 4 == 0)
+    u, _ = pad.turned((style.dx, (0.2 if lower else 0.4) + style.dy), style.angle_deg + turn)
     soft = 0.03 + 0.5 * (style.seed % 7) / 6
     side = pad.inside(-style.side * u, soft)
     deep = 0.35 + 0.4 * style.strength
@@ -157,8 +159,13 @@ def _relit(image: np.ndarray, pad: Pad, style: OccluderStyle) -> Occluded:
         wheel = style.seed % 360 / 360
         hue = np.array([abs((wheel + third) % 1 * 2 - 1) for third in (0, 1 / 3, 2 / 3)])
         color = 1 - 0.6 * style.strength * (1 - hue / hue.max())
-    factor = 1 - side[..., None] * (1 - color.astype(np.float32))
-    out = np.clip(np.rint(image * factor), 0, 255).astype(np.uint8)
+    color = color.astype(np.float32)
+    share = side[..., None]
+    if style.kind == "tint" and style.seed % 3 == 0:  # a reflection: light is added
+        out = image + 0.45 * style.strength * share * (255 * color - image)
+    else:
+        out = image * (1 - share * (1 - color))
+    out = np.clip(np.rint(out), 0, 255).astype(np.uint8)
     return Occluded(out, np.zeros(image.shape[:2], np.float32), side > 0)
 
 

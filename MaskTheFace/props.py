@@ -217,11 +217,13 @@ def beard(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
 
 
 def paint(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
-    """The lower face, or stripes across it, in one colour."""
+    """The lower face, stripes across it or the whole face, in one colour."""
     jaw = face.points[1:16] * 0.98
-    top = face.points[[35, 33, 31]] + [0, 0.02]
+    whole = style.seed % 4 == 2
+    brows = face.points[26:16:-1] - [0, 0.4]
+    top = brows if whole else face.points[[35, 33, 31]] + [0, 0.02]
     share = pad.polygon(np.vstack([jaw, top]), face.frame, 0.1)
-    if style.seed % 3 == 0:
+    if style.seed % 4 == 0:
         share = share * pad.inside(np.sin(5 * pad.y + style.seed % 5) * 0.1, 0.03)
     pad.lay(np.asarray(style.strength * share, np.float32), _rgb(style, (0.75, 0.1, 0.1)), 1.0)
 
@@ -242,6 +244,27 @@ def chin_strap(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
     rim = pad.y - brow - 0.18 * (1 - np.clip(np.abs(pad.x), 0, 1.25) ** 2) + 0.12
     shell = np.maximum(rim, np.abs(pad.x) - 1.22)
     pad.lay(pad.inside(shell), color, 0.85 + 0.25 * np.cos(1.6 * (pad.x + 0.3 * style.side)))
+
+
+def hat(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
+    """A cap, a woollen hat or a headband, over the forehead."""
+    x = pad.x - np.float32(style.dx)
+    brow = float(face.points[19:25, 1].mean()) - 0.16 + 0.5 * style.dy
+    edge = brow + 0.14 * np.clip(np.abs(x), 0, 1.3) ** 2
+    below = pad.y - edge
+    dome, _ = pad.ellipse((style.dx, brow + 0.2), (1.14, 1.05 * style.size))
+    cloth = np.maximum(below, dome)
+    if style.seed % 3 == 0:
+        cloth = np.maximum(cloth, -0.42 * style.size - below)
+    ribs = 1 + 0.12 * np.sin((30 + style.seed % 30) * x) * min(1.0, 0.03 / pad.px)
+    color = _rgb(style, (0.2, 0.2, 0.24))
+    pad.lay(pad.inside(cloth, 0.02), color, (0.72 + 0.3 * np.cos(1.2 * x)) * ribs)
+    if style.seed % 3 == 1:
+        peak, height = pad.ellipse((style.dx, brow), (0.92 * style.size, 0.17))
+        pad.lay(pad.inside(peak), color, 0.5 + 0.4 * height)
+    elif style.seed % 3 == 2:
+        brim = np.maximum(cloth - 0.04, -0.3 - below)
+        pad.lay(pad.inside(brim, 0.02), color, (0.8 + 0.3 * np.cos(1.2 * x)) * ribs)
 
 
 def sunglasses(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
@@ -327,6 +350,7 @@ DRAW: dict[str, Callable[[Pad, FaceSketch, OccluderStyle], None]] = {
     "beard": beard,
     "paint": paint,
     "chin_strap": chin_strap,
+    "hat": hat,
     "sunglasses": sunglasses,
     "hair": hair,
     "veil": veil,

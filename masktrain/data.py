@@ -28,6 +28,7 @@ from masktrain.multiclass import CLASSES as CLASSES
 CROP_PX = 128
 """Side of the crops in memory; the network's input is cut out of these."""
 LEFT_OUT = CLASSES[2]  # neither class of a binary network: see the class map in data/README.md
+WRONGLY_LABEL = CLASSES.index(LEFT_OUT)
 
 Item = tuple[Tensor, float, int]
 Batch = tuple[Tensor, Tensor, Tensor]

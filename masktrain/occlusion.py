@@ -13,10 +13,14 @@ from MaskTheFace.coverage import COVERED, covered_shares
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.occluder_style import BENEATH, SHARES, OccluderStyle
 from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
-from masktrain.data import CLASSES, Crops
+from masktrain.data import CLASSES, WRONGLY_LABEL, Crops
 
 MOST_HIDDEN = 0.7
 """Where more of the lower face is hidden nobody could tell whether there is a mask."""
+LEAST_SEEN = 0.5
+"""Of a mask worn wrongly so much stays in view."""
+MASK_DIFFERS = 24
+"""Where a masked crop differs from its bare twin by more, of 255, there is its mask."""
 STREAM = 7
 """Keeps these dice apart from those of masks and encoders, which are keyed alike."""
 VEIL_SHARE, VEIL_STREAM = 0.04, 8
@@ -60,25 +64,39 @@ def put_before(
     landmarks: Landmarks,
     style: OccluderStyle,
     bare: np.ndarray,
-    classes: int = 2,
+    wrongly: bool = False,
 ) -> np.ndarray:
     """Return an image with something before the face, or as it was where too much would be hidden.
 
-    Whether it is hidden depends on the face and on what is before it, never on the mask.
+    For bare faces and masks worn well that depends on the face and on what is before it, never on
+    the mask. What lies beneath a mask may hide any part of the face.
 
     Args:
         image: (H, W, 3) uint8 RGB.
         landmarks: the face, in its pixels.
         style: what.
         bare: the same face without a mask.
-        classes: with 3, nose and mouth may not both be hidden: how a mask is worn shows there.
+        wrongly: it wears a mask wrongly. Then the mask stays in view, and so do nose or mouth:
+            how it is worn shows there.
     """
     done = occlude(image, landmarks, style, bare)
-    covered = covered_shares(done.alpha, landmarks)
-    both = min(covered.nose, covered.mouth) >= COVERED
-    if hidden_share(done.alpha, landmarks) > MOST_HIDDEN or (classes > 2 and both):
+    if style.beneath:
+        return done.image
+    if hidden_share(done.alpha, landmarks) > MOST_HIDDEN:
+        return image
+    if wrongly and not _how_shows(image, bare, done.alpha, landmarks):
         return image
     return done.image
+
+
+def _how_shows(
+    masked: np.ndarray, bare: np.ndarray, hidden: np.ndarray, landmarks: Landmarks
+) -> bool:
+    """Return whether one still sees how a mask is worn, ``hidden`` being before it."""
+    covered = covered_shares(hidden, landmarks)
+    mask = np.abs(masked.astype(np.int16) - bare).max(axis=2) > MASK_DIFFERS
+    seen = 1 - float(hidden[mask].mean()) if mask.any() else 1.0
+    return min(covered.nose, covered.mouth) < COVERED and seen >= LEAST_SEEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,4 +125,4 @@ class OccludedCrops(Crops):
         if style is None:
             return image
         bare = self.images[int(self.faces[index])]
-        return put_before(image, landmarks, style, bare, 1 + int(self.labels.max()))
+        return put_before(image, landmarks, style, bare, self.labels[index] == WRONGLY_LABEL)

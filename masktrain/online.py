@@ -18,14 +18,14 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from MaskTheFace.coverage import WORN, WRONG, WRONGLY
+from MaskTheFace.coverage import WORN, WRONG
 from MaskTheFace.images import encode_image, read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
 from MaskTheFace.occluders import occlude
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.wear import sample_wear, worn
 from masktrain.config import Ingredient
-from masktrain.data import CLASSES, CROP_PX, Crops, DataError, load_crops, resized
+from masktrain.data import CLASSES, CROP_PX, WRONGLY_LABEL, Crops, DataError, load_crops, resized
 from masktrain.occlusion import OccludedCrops, draw_occluder, draw_veil, put_before
 from masktrain.prepare import DATA_VERSION, LANDMARKS
 from masktrain.styles import draw_style
@@ -100,14 +100,14 @@ class OnlineCrops(Crops):
         if self.labels[index] != 0:
             picture = self._masked(picture, landmarks, index, key)
         if before is not None and not before.beneath:
-            classes = 1 + int(self.labels.max())
-            picture = put_before(picture, landmarks, before, self.images[face], classes)
+            wrongly = self.labels[index] == WRONGLY_LABEL
+            picture = put_before(picture, landmarks, before, self.images[face], wrongly)
         return picture
 
     def _masked(
         self, picture: np.ndarray, landmarks: Landmarks, index: int, key: tuple[int, int]
     ) -> np.ndarray:
-        wrong = self.labels[index] == CLASSES.index(WRONGLY)
+        wrong = self.labels[index] == WRONGLY_LABEL
         for attempt in range(1, 1 + ATTEMPTS):
             rng = np.random.default_rng((*key, index, attempt))
             style = draw_style(rng, SPLIT, self.settings.mask_types, self.settings.without)

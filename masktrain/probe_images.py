@@ -12,6 +12,7 @@ import numpy as np
 from MaskTheFace.images import read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
 from MaskTheFace.manifest import read_manifest
+from MaskTheFace.occluder_style import BENEATH
 from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
@@ -170,7 +171,7 @@ def with_occluder(kind: str) -> Change:
     def change(face: ProbeFace, rng: np.random.Generator) -> np.ndarray:
         for _ in range(TRIES):
             done = occlude(face.image, face.landmarks, sample_occluder(rng, [kind]))
-            if hidden_share(done.alpha, face.landmarks) <= MOST_HIDDEN:
+            if kind in BENEATH or hidden_share(done.alpha, face.landmarks) <= MOST_HIDDEN:
                 break
         return done.image
 

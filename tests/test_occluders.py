@@ -65,6 +65,7 @@ def test_what_hides_nothing_touches_little_and_what_hides_is_seen(kind: str) -> 
         ("microphone", (57,), range(17, 27)),
         ("veil", range(48, 68), range(36, 48)),
         ("chin_strap", (8,), range(27, 36)),
+        ("hat", (), range(27, 68)),
         ("scarf", (), range(17, 68)),
     ],
 )
@@ -131,6 +132,17 @@ def test_light_hides_nothing_and_keeps_the_pattern_of_the_face(kind: str) -> Non
     lit = done.changed & (FACE > 30).all(axis=2)
     before, after = FACE[lit].mean(axis=1), done.image[lit].mean(axis=1)
     assert np.corrcoef(before, after)[0, 1] > 0.5
+
+
+def test_a_tint_also_comes_over_the_lower_face_and_may_add_light() -> None:
+    brighter = []
+    for seed in (6, 8):
+        style = OccluderStyle(kind="tint", seed=seed)
+        apart = occlude(FACE, POINTS, style).image.astype(int) - FACE
+        upper, lower = np.abs(apart[:40]).mean(), np.abs(apart[120:]).mean()
+        assert lower > 5 * upper
+        brighter.append((apart > 2).any())
+    assert brighter == [True, False]
 
 
 @pytest.mark.parametrize("side_px", [24, 400])

@@ -9,6 +9,8 @@ from MaskTheFace.coverage import WRONG, covered_shares
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.occluder_style import BENEATH, OccluderStyle
 from MaskTheFace.occluders import occlude
+from MaskTheFace.overlay import overlay_mask
+from MaskTheFace.style import MaskStyle
 from masktrain import online as module
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES, DataError, load_crops
@@ -50,16 +52,33 @@ def test_what_would_hide_everything_is_left_out(data: Path) -> None:
     assert not np.array_equal(put_before(image, points, hand, image), image)
 
 
-def test_with_three_classes_nose_and_mouth_are_not_both_hidden(data: Path) -> None:
+def test_how_a_mask_is_worn_wrongly_stays_in_view(data: Path) -> None:
     crops = load_online(data)
     image, points = crops.images[0], Landmarks(crops.landmarks_xy[0])
     over = OccluderStyle(kind="hand", seed=1, size=0.85, dy=-0.25)
     below = OccluderStyle(kind="hand", seed=1, size=0.8, dy=0.45)
     covered = covered_shares(occlude(image, points, over).alpha, points)
     assert min(covered.nose, covered.mouth) > 0.5
-    assert put_before(image, points, over, image, 3) is image
-    assert put_before(image, points, over, image, 2) is not image
-    assert put_before(image, points, below, image, 3) is not image
+    assert put_before(image, points, over, image, wrongly=True) is image
+    assert put_before(image, points, over, image) is not image
+    assert put_before(image, points, below, image, wrongly=True) is not image
+    hat = OccluderStyle(kind="hat", seed=1, dy=0.1)
+    for slip, hidden in ((-1.1, True), (0.5, False)):
+        style = MaskStyle(color=(20, 200, 60), template="cloth_fitted", slip=slip)
+        masked = overlay_mask(image, points, style).image
+        assert (put_before(masked, points, hat, image, wrongly=True) is masked) == hidden
+        assert put_before(masked, points, hat, image) is not masked
+
+
+def test_what_lies_beneath_a_mask_may_hide_the_whole_face(data: Path) -> None:
+    crops = load_online(data)
+    image, points = crops.images[0], Landmarks(crops.landmarks_xy[0])
+    whole = OccluderStyle(kind="paint", seed=2)
+    covered = covered_shares(occlude(image, points, whole).alpha, points)
+    assert min(covered.nose, covered.mouth) > 0.8
+    assert np.array_equal(
+        put_before(image, points, whole, image), occlude(image, points, whole).image
+    )
 
 
 def test_twins_have_the_same_thing_before_them_online(
@@ -70,7 +89,11 @@ def test_twins_have_the_same_thing_before_them_online(
     current = 0
 
     def noted(
-        image: np.ndarray, _: Landmarks, style: OccluderStyle, bare: np.ndarray, classes: int = 2
+        image: np.ndarray,
+        _: Landmarks,
+        style: OccluderStyle,
+        bare: np.ndarray,
+        wrongly: bool = False,
     ) -> np.ndarray:
         assert any(np.array_equal(bare, one) for one in crops.images), "measured on the bare crop"
         seen.setdefault(current, []).append(style)
