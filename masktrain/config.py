@@ -97,7 +97,8 @@ class TrainConfig:
     veils: Literal["left_out", "no_mask", "wearing_mask"] = "left_out"
     """Whether a veil that leaves the eyes free counts as a mask; a few are drawn for that class."""
     classes: Literal[2, 3] = 2
-    """3: worn_incorrectly is a class of its own; prepare with --wear. 2: one logit."""
+    """3: worn_incorrectly is a class of its own, and it is learnt how a mask is worn, to say what
+    to do about it; prepare with --wear. 2: one logit."""
 
     # Where results go
     name: str = "masktrain"

@@ -11,8 +11,9 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,11 +25,22 @@ from MaskTheFace.images import ImageError, list_images, read_image
 from MaskTheFace.manifest import read_manifest
 from masktrain.augment import Transform
 from masktrain.multiclass import CLASSES as CLASSES
+from masktrain.multiclass import target_of
 
 CROP_PX = 128
 """Side of the crops in memory; the network's input is cut out of these."""
 LEFT_OUT = CLASSES[2]  # neither class of a binary network: see the class map in data/README.md
 WRONGLY_LABEL = CLASSES.index(LEFT_OUT)
+
+
+class Seen(NamedTuple):
+    """What training sees of a crop in an epoch, and what it aims at."""
+
+    image: np.ndarray
+    """(S, S, 3) uint8 RGB."""
+    target: int
+    """As `multiclass.target_of` gives it."""
+
 
 Item = tuple[Tensor, float, int]
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -49,6 +61,7 @@ class Crops:
         root: The data folder.
         skipped: (path, reason) of each file that could not be read.
         left_out: How many files lay in `worn_incorrectly/`, which is neither class.
+        targets: (N,) int64, what training aims at, where that says more than the labels.
     """
 
     images: np.ndarray
@@ -57,13 +70,18 @@ class Crops:
     root: Path
     skipped: tuple[tuple[str, str], ...] = ()
     left_out: int = 0
+    targets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def pixels(self, index: int, seed: int, epoch: int) -> np.ndarray:
+    def seen(self, index: int, seed: int, epoch: int) -> Seen:
         """Return what training sees of a crop in an epoch: here always the same."""
-        return self.images[index]
+        return Seen(self.images[index], self.target(index))
+
+    def target(self, index: int) -> int:
+        """Return what training aims at for a crop as it is in its file."""
+        return int((self.labels if self.targets is None else self.targets)[index])
 
     def digest(self, digest: int = 0) -> int:
         """Return a checksum of every pixel and label, to notice changed data."""
@@ -174,6 +192,24 @@ def resized(image: np.ndarray, size_px: int) -> np.ndarray:
     return np.asarray(cv2.resize(image, (size_px, size_px), interpolation=how))
 
 
+def with_ways(crops: Crops) -> Crops:
+    """Let training aim at how each mask is worn, where the folder's manifest says it."""
+    known = wear_by_path(crops.root)
+    targets = [
+        target_of(label, known.get(path, ""))
+        for path, label in zip(crops.paths, crops.labels.tolist(), strict=True)
+    ]
+    return replace(crops, targets=np.array(targets, np.int64))
+
+
+def wear_by_path(data: Path) -> dict[str, str]:
+    """Return how the mask of each crop of prepared data is worn; empty for other folders."""
+    path = data / "manifest.csv"
+    if not path.is_file():
+        return {}
+    return {row.path: row.wear for row in read_manifest(path) if row.path and row.wear}
+
+
 def count_data(root: Path, splits: Sequence[str] = ("train", "val", "test")) -> list[Count]:
     """Count crops and identities of each class and split without reading any image.
 
@@ -234,9 +270,9 @@ class TrainingCrops(Dataset[Item]):
         item_seed = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1, np.uint64)
         with torch.random.fork_rng(devices=[]):  # without workers this is training's generator
             torch.default_generator.manual_seed(int(item_seed[0] >> 1))
-            pixels = self.crops.pixels(index, self.seed, epoch)
-            image = self.transform(_tensor(pixels))
-        return image, float(self.crops.labels[index]), index
+            seen = self.crops.seen(index, self.seed, epoch)
+            image = self.transform(_tensor(seen.image))
+        return image, float(seen.target), index
 
 
 class PlainCrops(Dataset[Item]):
@@ -264,7 +300,7 @@ def _tensor(image: np.ndarray) -> Tensor:
 def train_loader(
     crops: Crops, transform: Transform, batch_size: int, seed: int, workers: int = 0
 ) -> DataLoader[Item]:
-    """Return shuffled, augmented batches: images (B, 3, S, S) float32, labels (B,), indices (B,).
+    """Return shuffled, augmented batches: images (B, 3, S, S) float32, targets (B,), indices (B,).
 
     Call `loader.sampler.epoch = epoch` before each pass. The last batch is dropped when it is not
     full, unless it is the only one: a tiny batch would upset batch normalisation.
@@ -310,9 +346,9 @@ def stop_workers(loader: DataLoader[Item]) -> None:
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack items to images (B, 3, S, S) float32, labels (B,) float32 and indices (B,) int64."""
-    images, labels, indices = zip(*items, strict=True)
-    return torch.stack(images), torch.tensor(labels), torch.tensor(indices)
+    """Stack items to images (B, 3, S, S) float32, targets (B,) float32 and indices (B,) int64."""
+    images, targets, indices = zip(*items, strict=True)
+    return torch.stack(images), torch.tensor(targets), torch.tensor(indices)
 
 
 def start_worker(_: int) -> None:

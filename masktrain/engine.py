@@ -1,10 +1,11 @@
 """One pass over the data: with gradients, or to collect scores. No logging, no files.
 
-Convention: loaders yield images (B, 3, S, S) float32, labels (B,) float32 in {0, 1, 2} and
-indices (B,) int64. Loss is the mean cross-entropy, in nats a crop: binary for networks with one
-logit, over classes for those with one a class.
+Convention: loaders yield images (B, 3, S, S) float32, targets (B,) float32 (labels, or ways to wear
+a mask as in `multiclass`) and indices (B,) int64. Loss is the mean cross-entropy, in nats a crop:
+binary for networks with one logit, over classes or ways for those with one a way.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -12,13 +13,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from masktrain.config import TrainConfig
 from masktrain.metrics import Scores
-from masktrain.multiclass import ClassScores
+from masktrain.multiclass import CLASS_OF_TARGET, CLASSES, MEMBERS, ClassScores
 
 Loader = Iterable[Any]
 AnyScores = Scores | ClassScores
@@ -147,7 +149,7 @@ def train_one_epoch(
     """Update `net` once with every batch.
 
     Args:
-        net: (B, 3, S, S) float32 -> logits (B,) or (B, K).
+        net: (B, 3, S, S) float32 -> logits (B,) or (B, O).
         loader: Batches; wrap it to show progress.
         optimizer: Its learning rate is set before each step.
         schedule: Step of the whole run -> learning rate.
@@ -184,16 +186,27 @@ def train_one_epoch(
     return TrainingPass(scores, rate, lr)
 
 
-def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean loss in nats: binary for logits (B,), over classes for (B, K).
+def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean loss in nats: binary for logits (B,), over classes or ways for (B, O).
+
+    Of a crop whose way is not known the loss is minus the log of the sum over its class's ways.
 
     Args:
-        logits: As the network gives them.
-        labels: (B,) floats: the class, a whole number.
+        logits: As the network gives them: one; one a class; or one for each of OUTPUTS.
+        targets: (B,) floats: a whole number, as `target_of` gives it; a label for one logit.
     """
     if logits.ndim == 1:
-        return nn.functional.binary_cross_entropy_with_logits(logits, labels)
-    return nn.functional.cross_entropy(logits, labels.long())
+        return nn.functional.binary_cross_entropy_with_logits(logits, targets)
+    if logits.shape[1] == len(CLASSES):
+        return nn.functional.cross_entropy(logits, targets.long())
+    may_be = _members(logits.device)[targets.long()]
+    meant = logits.masked_fill(~may_be, -math.inf).logsumexp(dim=1)
+    return (logits.logsumexp(dim=1) - meant).mean()
+
+
+@functools.cache
+def _members(device: torch.device) -> Tensor:
+    return torch.from_numpy(MEMBERS).to(device)
 
 
 def _set_rate(optimizer: Optimizer, lr: float) -> float:
@@ -234,7 +247,7 @@ def collect_scores(
     """Return labels and scores of every crop, in the loader's order; the only way to evaluate.
 
     Args:
-        net: (B, 3, S, S) float32 -> logits (B,) or (B, K); put in evaluation mode, then back as
+        net: (B, 3, S, S) float32 -> logits (B,) or (B, O); put in evaluation mode, then back as
             it was.
         loader: Batches without shuffling.
         device: Where to compute.
@@ -255,16 +268,19 @@ def collect_scores(
     return _scores(logits, labels)
 
 
-def _scores(logits: list[Tensor], labels: list[Tensor]) -> AnyScores:
+def _scores(logits: list[Tensor], aims: list[Tensor]) -> AnyScores:
     """Turn logits into probabilities in float64, where a sure score is not yet a tie at 1."""
     joined = torch.cat(logits).cpu().double()
     if not torch.isfinite(joined).all():
         raise NonFiniteError(
             "the network's scores are nan or infinite; train it with a smaller --lr or --amp off"
         )
-    targets = torch.cat(labels).cpu().double()
+    targets = torch.cat(aims).cpu().double()
     loss = float(mean_loss(joined, targets))
-    found = targets.long().numpy()
-    if joined.ndim == 2:
-        return ClassScores(found, torch.softmax(joined, dim=1).numpy(), loss)
-    return Scores(found, torch.sigmoid(joined).numpy(), loss)
+    labels = np.array(CLASS_OF_TARGET)[targets.long().numpy()]
+    if joined.ndim == 1:
+        return Scores(labels, torch.sigmoid(joined).numpy(), loss)
+    chances = torch.softmax(joined, dim=1).numpy()
+    if joined.shape[1] == len(CLASSES):
+        return ClassScores(labels, chances, loss)
+    return ClassScores.of_outputs(labels, chances, loss)

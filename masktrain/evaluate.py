@@ -101,7 +101,7 @@ def evaluate(config: EvaluateConfig) -> Result:
         ValueError: the device cannot be used; a threshold for a network of three classes.
         NonFiniteError: the network gives nan.
     """
-    from masktrain.data import load_crops
+    from masktrain.data import load_crops, wear_by_path
     from masktrain.engine import pick_device
     from masktrain.model import load_classifier
     from masktrain.multiclass import measure
@@ -121,9 +121,11 @@ def evaluate(config: EvaluateConfig) -> Result:
         third = load_crops(config.data, split, need_all=False, labels=(2,), may_be_empty=True)
         crops = dataclasses.replace(crops, skipped=crops.skipped + third.skipped)
         wrongly = _score_wrongly(classifier, third, config, device) if len(third) else None
+    known = wear_by_path(config.data)
+    ways = [known.get(path, "") for path in crops.paths]
     label = "-".join(filter(None, (Path(os.path.abspath(config.data)).name, split)))
     return Result(
-        evaluation=measure(scores, *_threshold(classifier, config.threshold)),
+        evaluation=measure(scores, *_threshold(classifier, config.threshold), ways),
         scores=scores,
         crops=crops,
         wrongly=wrongly,
@@ -193,6 +195,7 @@ def _score_wrongly(
     """Ask a network of two classes about masks worn incorrectly, which are neither."""
     import numpy as np
 
+    from masktrain.data import wear_by_path
     from masktrain.wrongly import Wrongly
 
     unlabelled = dataclasses.replace(crops, labels=np.zeros_like(crops.labels))
@@ -200,16 +203,6 @@ def _score_wrongly(
     known = wear_by_path(config.data)
     ways = tuple(known.get(path, "") for path in crops.paths)
     return Wrongly(crops.paths, ways, scores, _threshold(classifier, config.threshold)[0])
-
-
-def wear_by_path(data: Path) -> dict[str, str]:
-    """Return how the mask of each crop of prepared data is worn; empty for other folders."""
-    from MaskTheFace.manifest import read_manifest
-
-    path = data / "manifest.csv"
-    if not path.is_file():
-        return {}
-    return {row.path: row.wear for row in read_manifest(path) if row.path and row.wear}
 
 
 def _threshold(classifier: Classifier, given: float | None) -> tuple[float, str]:
@@ -271,19 +264,22 @@ def _write_predictions(result: Result) -> None:
 
 def _prediction_rows(result: Result) -> Iterator[tuple[object, ...]]:
     from MaskTheFace.wear import advice
-    from masktrain.data import CLASSES
+    from masktrain.data import CLASSES, wear_by_path
     from masktrain.metrics import Evaluation
+    from masktrain.multiclass import ClassScores
     from masktrain.wrongly import rows_of
 
     scores, ways = result.scores, wear_by_path(result.crops.root)
     labels = [CLASSES[label] for label in scores.labels]
-    if not isinstance(result.evaluation, Evaluation):
-        yield "path", "label", "wear", "said", *CLASSES, "advice"
-        for place, crop in enumerate(result.crops.paths):
-            said = CLASSES[int(scores.said[place])]
-            chances = scores.scores[place].tolist()
-            yield crop, labels[place], ways.get(crop, ""), said, *chances, advice(said)
+    if isinstance(scores, ClassScores):
+        yield "path", "label", "wear", "said", "said_wear", *CLASSES, "advice"
+        told = zip(result.crops.paths, labels, scores.said, scores.said_ways, scores.scores)
+        for crop, label, said, way, chances in told:
+            name = CLASSES[int(said)]
+            known = ways.get(crop, "")
+            yield crop, label, known, name, way, *chances.tolist(), advice(name, way)
         return
+    assert isinstance(result.evaluation, Evaluation)
     yield "path", "label", "score", "advice"
     at = result.evaluation.threshold
     rows = list(zip(result.crops.paths, labels, scores.scores.tolist(), strict=True))

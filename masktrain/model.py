@@ -2,7 +2,8 @@
 
 Convention: images enter as (B, 3, S, S) float32 RGB, scaled to 0..1 and then normalised with the
 mean and std of `Preprocessing`; out comes one logit each, (B,) float32, whose sigmoid is the
-probability of `wearing_mask`; or, for three classes, (B, 3), whose softmax are the probabilities.
+probability of `wearing_mask`; or, for three classes, (B, 7), whose softmax are the probabilities of
+no mask and of six ways to wear one (`multiclass.OUTPUTS`). Older networks of three have (B, 3).
 """
 
 import os
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from masktrain.config import Architecture
-from masktrain.multiclass import CLASSES
+from masktrain.multiclass import CLASS_OF_OUTPUT, CLASSES, OUTPUTS
 
 CLASS_NAMES = CLASSES[:2]
 DOWNLOAD_TIMEOUT_S = 20.0
@@ -48,6 +49,20 @@ class Preprocessing:
     """Standard deviation of R, G, B on the 0..1 scale (ImageNet's)."""
     class_names: tuple[str, ...] = CLASS_NAMES
     """Class of label 0, of label 1, and of label 2 where there is one."""
+    outputs: tuple[str, ...] = ()
+    """What each logit stands for, where that is not a class."""
+
+    @classmethod
+    def of_classes(cls, count: int) -> "Preprocessing":
+        """Return what a new network of two or three classes gets."""
+        return cls(class_names=CLASSES[:count], outputs=OUTPUTS if count > 2 else ())
+
+    @property
+    def logits(self) -> int:
+        """How many logits the network has."""
+        if self.outputs:
+            return len(self.outputs)
+        return 1 if len(self.class_names) == 2 else len(self.class_names)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for a checkpoint or JSON."""
@@ -95,20 +110,26 @@ class LogitHead(nn.Linear):
 
 
 class ClassHead(nn.Linear):
-    """A linear layer to one logit a class, (B, F) -> (B, K), in float32 even under autocast."""
+    """A linear layer to several logits, (B, F) -> (B, O), in float32 even under autocast."""
+
+    def __init__(self, in_features: int, logits: int) -> None:
+        super().__init__(in_features, logits)
+        if logits == len(OUTPUTS):  # untrained, it holds every class as probable as another
+            sizes = torch.tensor([CLASS_OF_OUTPUT.count(label) for label in CLASS_OF_OUTPUT])
+            self.bias.data -= sizes.log()
 
     def forward(self, features: Tensor) -> Tensor:
         return (features.float()[:, None] * self.weight).sum(dim=2) + self.bias
 
 
-def build_model(arch: str, init: str = "none", classes: int = 2) -> nn.Module:
-    """Return a network (B, 3, 112, 112) float -> logits (B,), or (B, classes) from 3 on.
+def build_model(arch: str, init: str = "none", logits: int = 1) -> nn.Module:
+    """Return a network (B, 3, 112, 112) float -> logits (B,), or (B, logits) from 2 on.
 
     Args:
         arch: One of `Architecture`: a torchvision network whose last layer becomes `LogitHead`.
         init: imagenet (torchvision's weights, hash checked), none (random, from torch's current
             seed) or the path of a checkpoint of the same architecture.
-        classes: 2 for one logit; more for a logit each.
+        logits: As `Preprocessing` says.
 
     Raises:
         ModelError: Unknown architecture; weights that cannot be fetched or do not fit.
@@ -122,7 +143,7 @@ def build_model(arch: str, init: str = "none", classes: int = 2) -> nn.Module:
     net: nn.Module = models.get_model(_backbone(arch), weights=None, **options)
     if init == "imagenet":
         net.load_state_dict(_imagenet_weights(_backbone(arch)))
-    _replace_head(net, classes, HIDDEN_UNITS.get(arch))
+    _replace_head(net, logits, HIDDEN_UNITS.get(arch))
     _follow_statistics_faster(net)
     if init not in ("imagenet", "none"):
         load_weights(net, arch, Path(init))
@@ -137,9 +158,10 @@ def load_weights(net: nn.Module, arch: str, path: Path) -> None:
     try:
         net.load_state_dict(payload["model"])
     except RuntimeError as error:
-        names = payload["preprocessing"].get("class_names", CLASS_NAMES)
+        held = Preprocessing.from_dict(payload["preprocessing"])
         raise ModelError(
-            f"the weights in {path}, for {len(names)} classes, do not fit this {arch}"
+            f"the weights in {path}, for {len(held.class_names)} classes and {held.logits} logits, "
+            f"do not fit this {arch}"
         ) from error
 
 
@@ -148,9 +170,9 @@ def _backbone(arch: str) -> str:
     return arch.removesuffix("_128")
 
 
-def _replace_head(net: nn.Module, classes: int, hidden: int | None) -> None:
+def _replace_head(net: nn.Module, logits: int, hidden: int | None) -> None:
     def head(features: int) -> nn.Linear:
-        return LogitHead(features) if classes == 2 else ClassHead(features, classes)
+        return LogitHead(features) if logits == 1 else ClassHead(features, logits)
 
     if isinstance(net, models.ResNet):
         net.fc = head(net.fc.in_features)
@@ -261,7 +283,7 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     """
     payload = load_checkpoint(path)
     preprocessing = Preprocessing.from_dict(payload["preprocessing"])
-    net = build_model(payload["arch"], "none", len(preprocessing.class_names))
+    net = build_model(payload["arch"], "none", preprocessing.logits)
     try:
         net.load_state_dict(payload["model"])
     except RuntimeError as error:

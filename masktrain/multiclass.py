@@ -3,16 +3,21 @@
 Convention: labels are places in `CLASSES`; probabilities are (N, K) and sum to 1; a face is said to
 be of its most probable class. What cannot be known (recall of a class without faces) is nan here,
 null in JSON.
+
+A network of three classes has an output for each way to wear a mask: the probability of a class is
+the sum over its ways. It aims at a way where that is known, as on drawn masks, else at a class.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from MaskTheFace.coverage import WEARS, label_of
 from masktrain.metrics import (
     UNKNOWN,
     Evaluation,
@@ -27,6 +32,22 @@ from masktrain.metrics import (
 )
 
 CLASSES = ("no_mask", "wearing_mask", "worn_incorrectly")
+OUTPUTS = (CLASSES[0], *WEARS)
+"""What each logit of a network of three classes stands for."""
+CLASS_OF_OUTPUT = (0, *(CLASSES.index(label_of(way)) for way in WEARS))
+CLASS_OF_TARGET = (*range(len(CLASSES)), *CLASS_OF_OUTPUT[1:])
+"""A target is a label, or, where the way is known, the number of classes plus a place in WEARS."""
+MEMBERS = np.array(
+    [[of == label for of in CLASS_OF_OUTPUT] for label in range(len(CLASSES))]
+    + [[output == way for output in OUTPUTS] for way in WEARS]
+)
+"""(T, O) bool: the outputs that a target may go to."""
+
+
+def target_of(label: int, way: str) -> int:
+    """Return what training aims at for a crop: its way where that is known and of its class."""
+    known = way in WEARS and label_of(way) == CLASSES[label]
+    return len(CLASSES) + OUTPUTS.index(way) - 1 if known else label
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +58,7 @@ class ClassScores:
         labels: (N,) integers, places in CLASSES.
         scores: (N, K) probabilities, in the order of the labels.
         loss: mean cross-entropy, in nats a face.
+        ways: (N, W) probabilities of WEARS, from networks that tell them.
 
     Raises:
         ValueError: empty, unequal lengths, labels or probabilities out of range.
@@ -45,6 +67,13 @@ class ClassScores:
     labels: Ints
     scores: Floats
     loss: float
+    ways: Floats | None = None
+
+    @classmethod
+    def of_outputs(cls, labels: Ints, outputs: Floats, loss: float) -> ClassScores:
+        """Return the scores of a network's probabilities, (N, O): each class sums its ways."""
+        chances = outputs @ MEMBERS[: len(CLASSES)].T
+        return cls(labels, chances, loss, outputs[:, 1:])
 
     def __post_init__(self) -> None:
         labels, scores = np.asarray(self.labels), np.asarray(self.scores, dtype=np.float64)
@@ -65,6 +94,16 @@ class ClassScores:
     def said(self) -> Ints:
         """The class of each face that the model holds most probable, (N,)."""
         return np.asarray(self.scores.argmax(axis=1), np.int64)
+
+    @property
+    def said_ways(self) -> tuple[str, ...]:
+        """How each mask is worn, the most probable way of the class that the model says; empty for
+        no mask, and where the network does not tell."""
+        if self.ways is None:
+            return ("",) * len(self.labels)
+        of_said = MEMBERS[self.said][:, 1:]
+        best = np.where(of_said, self.ways, -1).argmax(axis=1)
+        return tuple(WEARS[way] if label else "" for way, label in zip(best, self.said))
 
     @property
     def of_label(self) -> Floats:
@@ -130,6 +169,18 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
+class WayRow:
+    """How well masks worn in one way are told."""
+
+    name: str
+    n: int
+    class_right: Interval
+    """Share said to be of their class."""
+    way_right: Interval
+    """Share said to be worn just so; unknown where the network does not tell."""
+
+
+@dataclass(frozen=True)
 class ClassEvaluation:
     """A model's performance on three classes, on one set of faces.
 
@@ -141,6 +192,7 @@ class ClassEvaluation:
         classes: one row a class.
         two_classes: the old question, mask or no mask, with the third class put aside; None where
             there are no such faces.
+        ways: one row for each way to wear a mask that is known of some of the faces.
     """
 
     n: int
@@ -150,6 +202,7 @@ class ClassEvaluation:
     balanced_accuracy: Interval
     classes: tuple[ClassRow, ...]
     two_classes: Evaluation | None
+    ways: tuple[WayRow, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that strict JSON accepts: nan becomes None."""
@@ -174,13 +227,23 @@ class ClassEvaluation:
             title = {"roc_auc": "ROC-AUC against the rest"}.get(measure, measure)
             lines.append(f"{title}, 95 % interval")
             lines += [f"  {row.name:{width}}{getattr(row, measure)}" for row in self.classes]
+        if self.ways:
+            lines += ["", "by way to wear it: class said right | way said right"]
+            lines += [
+                f"  {row.name:{width}}{row.class_right} | {row.way_right} of {row.n:,}"
+                for row in self.ways
+            ]
         if self.two_classes is not None:
             lines += ["", "mask or no mask, the third class put aside:", self.two_classes.summary()]
         return "\n".join(lines)
 
 
-def evaluate_classes(scores: ClassScores) -> ClassEvaluation:
+def evaluate_classes(scores: ClassScores, ways: Sequence[str] = ()) -> ClassEvaluation:
     """Return every number for one set of scores, with 95 % intervals.
+
+    Args:
+        scores: of N faces.
+        ways: how each wears its mask, empty where that is not known; or nothing.
 
     Rates have Wilson's score interval; the mean of recalls is carried over from these (Newcombe's
     square-and-add); areas have a seeded bootstrap. Faces are taken to be independent.
@@ -212,13 +275,33 @@ def evaluate_classes(scores: ClassScores) -> ClassEvaluation:
         balanced_accuracy=mean_of_rates([row.recall for row in rows if row.n]),
         classes=tuple(rows),
         two_classes=evaluate_scores(scores.without_third()) if (scores.labels < 2).any() else None,
+        ways=_way_rows(scores, np.array(ways, str)),
     )
 
 
+def _way_rows(scores: ClassScores, ways: np.ndarray) -> tuple[WayRow, ...]:
+    right, told = scores.said == scores.labels, np.array(scores.said_ways)
+    rows = []
+    for way in WEARS:
+        worn = ways == way
+        count = int(worn.sum())
+        if count:
+            named = wilson(int((told[worn] == way).sum()), count)
+            named = UNKNOWN if scores.ways is None else named
+            rows.append(WayRow(way, count, wilson(int(right[worn].sum()), count), named))
+    return tuple(rows)
+
+
 def measure(
-    scores: Scores | ClassScores, threshold: float = 0.5, threshold_from: str = "fixed"
+    scores: Scores | ClassScores,
+    threshold: float = 0.5,
+    threshold_from: str = "fixed",
+    ways: Sequence[str] = (),
 ) -> Evaluation | ClassEvaluation:
-    """Return every number for scores of either kind; the threshold is for two classes alone."""
+    """Return every number for scores of either kind.
+
+    The threshold is for two classes alone, how masks are worn for three.
+    """
     if isinstance(scores, ClassScores):
-        return evaluate_classes(scores)
+        return evaluate_classes(scores, ways)
     return evaluate_scores(scores, threshold, threshold_from)

@@ -13,7 +13,7 @@ from MaskTheFace.coverage import COVERED, covered_shares
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.occluder_style import BENEATH, SHARES, OccluderStyle
 from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
-from masktrain.data import CLASSES, WRONGLY_LABEL, Crops
+from masktrain.data import CLASSES, WRONGLY_LABEL, Crops, Seen
 
 MOST_HIDDEN = 0.7
 """Where more of the lower face is hidden nobody could tell whether there is a mask."""
@@ -115,8 +115,11 @@ class OccludedCrops(Crops):
     share: float
     veils: str = "left_out"
 
-    def pixels(self, index: int, seed: int, epoch: int) -> np.ndarray:
+    def seen(self, index: int, seed: int, epoch: int) -> Seen:
         """Return what training sees of a crop in an epoch."""
+        return Seen(self._behind(index, seed, epoch), self.target(index))
+
+    def _behind(self, index: int, seed: int, epoch: int) -> np.ndarray:
         image, landmarks = self.images[index], Landmarks(self.landmarks_xy[index])
         veil = draw_veil((seed, epoch, index), int(self.labels[index]), self.veils)
         if veil is not None:

@@ -25,7 +25,17 @@ from MaskTheFace.occluders import occlude
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.wear import sample_wear, worn
 from masktrain.config import Ingredient
-from masktrain.data import CLASSES, CROP_PX, WRONGLY_LABEL, Crops, DataError, load_crops, resized
+from masktrain.data import (
+    CLASSES,
+    CROP_PX,
+    WRONGLY_LABEL,
+    Crops,
+    DataError,
+    Seen,
+    load_crops,
+    resized,
+)
+from masktrain.multiclass import target_of
 from masktrain.occlusion import OccludedCrops, draw_occluder, draw_veil, put_before
 from masktrain.prepare import DATA_VERSION, LANDMARKS
 from masktrain.styles import draw_style
@@ -62,6 +72,7 @@ class OnlineCrops(Crops):
         settings: How masks are drawn and encoded.
         occluders: Share of faces with something before them that is no mask.
         veils: The class that veils count to, or left_out.
+        tells_ways: Aim at how masks are worn, not only at classes.
     """
 
     faces: np.ndarray
@@ -69,45 +80,46 @@ class OnlineCrops(Crops):
     settings: MaskSettings
     occluders: float = 0.0
     veils: str = "left_out"
+    tells_ways: bool = False
 
-    def pixels(self, index: int, seed: int, epoch: int) -> np.ndarray:
-        """Return a crop as (CROP_PX, CROP_PX, 3) uint8 RGB, dressed as its label says."""
+    def seen(self, index: int, seed: int, epoch: int) -> Seen:
+        """Return a crop of CROP_PX, dressed as its label says."""
         face = int(self.faces[index])
         landmarks = Landmarks(self.landmarks_xy[face])
         veil = draw_veil((seed, epoch, index), int(self.labels[index]), self.veils)
         if veil is not None:
-            picture = occlude(self.images[face], landmarks, veil).image
+            seen = Seen(occlude(self.images[face], landmarks, veil).image, self.target(index))
         else:
-            picture = self._dressed(index, face, landmarks, (seed, epoch))
+            seen = self._dressed(index, face, landmarks, (seed, epoch))
         # A crop encoded twice at one quality hardly changes the second time, fresh fabric does:
         # a cue. At another quality both change; twins share it.
         rng = np.random.default_rng((seed, epoch, face))
         low, high = max(1, self.settings.quality - QUALITY_SPREAD), self.settings.quality
-        return resized(encoded_again(picture, int(rng.integers(low, high))), CROP_PX)
+        encoded = encoded_again(seen.image, int(rng.integers(low, high)))
+        return Seen(resized(encoded, CROP_PX), seen.target)
 
     def digest(self, digest: int = 0) -> int:
         """Return a checksum of pixels, labels and landmarks, to notice changed data."""
         return zlib.crc32(np.ascontiguousarray(self.landmarks_xy).data, super().digest(digest))
 
-    def _dressed(
-        self, index: int, face: int, landmarks: Landmarks, key: tuple[int, int]
-    ) -> np.ndarray:
+    def _dressed(self, index: int, face: int, landmarks: Landmarks, key: tuple[int, int]) -> Seen:
         """Return a face with its mask, and with what is before it, twins alike."""
         before = draw_occluder((*key, face), self.occluders)
-        picture = self.images[face]
+        picture, target = self.images[face], 0
         if before is not None and before.beneath:
             picture = put_before(picture, landmarks, before, picture)
         if self.labels[index] != 0:
-            picture = self._masked(picture, landmarks, index, key)
+            picture, target = self._masked(picture, landmarks, index, key)
         if before is not None and not before.beneath:
             wrongly = self.labels[index] == WRONGLY_LABEL
             picture = put_before(picture, landmarks, before, self.images[face], wrongly)
-        return picture
+        return Seen(picture, target)
 
     def _masked(
         self, picture: np.ndarray, landmarks: Landmarks, index: int, key: tuple[int, int]
-    ) -> np.ndarray:
-        wrong = self.labels[index] == WRONGLY_LABEL
+    ) -> Seen:
+        label = int(self.labels[index])
+        wrong = label == WRONGLY_LABEL
         for attempt in range(1, 1 + ATTEMPTS):
             rng = np.random.default_rng((*key, index, attempt))
             style = draw_style(rng, SPLIT, self.settings.mask_types, self.settings.without)
@@ -116,8 +128,9 @@ class OnlineCrops(Crops):
             with suppress(ValueError, cv2.error):  # as in prepare: this face cannot be masked
                 masked = overlay_mask(picture, landmarks, style)
                 if masked.wear in (WRONG if wrong else WORN):
-                    return masked.image
-        return read_image(self.root / self.paths[index])
+                    target = target_of(label, masked.wear) if self.tells_ways else label
+                    return Seen(masked.image, target)
+        return Seen(read_image(self.root / self.paths[index]), self.target(index))
 
 
 def load_online(
@@ -162,6 +175,7 @@ def load_online(
         settings=settings,
         occluders=occluders,
         veils=veils,
+        tells_ways=classes > 2,
     )
 
 
@@ -189,6 +203,7 @@ def load_occluded(root: Path, crops: Crops, share: float, veils: str = "left_out
         root=crops.root,
         skipped=crops.skipped,
         left_out=crops.left_out,
+        targets=crops.targets,
         landmarks_xy=_landmarks_of(root, bare) * np.float32(CROP_PX / settings.crop_px),
         faces=np.array([place.get(path, own) for own, path in enumerate(bare)], np.int64),
         share=share,

@@ -28,6 +28,7 @@ from masktrain.data import (
     eval_loader,
     load_crops,
     train_loader,
+    with_ways,
 )
 from masktrain.engine import (
     AnyScores,
@@ -214,6 +215,8 @@ def load_training(config: TrainConfig, data: Path) -> Crops:
     if config.masks == "online":
         return load_online(data, config.classes, config.occluders, config.veils)
     crops = load_crops(data, "train", labels=range(config.classes))
+    if config.classes > 2:
+        crops = with_ways(crops)
     if config.occluders or config.veils != "left_out":
         return load_occluded(data, crops, config.occluders, config.veils)
     return crops
@@ -223,11 +226,12 @@ def build_session(
     config: TrainConfig, data: Path, device: torch.device, crops: dict[str, Crops]
 ) -> Session:
     """Return a session with fresh weights that has no run folder yet and has written nothing."""
-    preprocessing = Preprocessing(class_names=CLASSES[: config.classes])
+    preprocessing = Preprocessing.of_classes(config.classes)
     precision = pick_precision(config.amp, device)
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True  # crops have one size: let cuDNN choose for it once
-    net = build_model(config.model, "none" if config.resume else config.init, config.classes)
+    init = "none" if config.resume else config.init
+    net = build_model(config.model, init, preprocessing.logits)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size, workers = config.batch_size, config.workers
     transform = train_transform(preprocessing, config.min_scale)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from MaskTheFace.coverage import WEARS
 from masktrain.augment import eval_transform
 from masktrain.config import TrainConfig
 from masktrain.data import eval_loader, load_crops
@@ -19,11 +20,13 @@ from masktrain.engine import (
     collect_scores,
     cosine_schedule,
     make_optimizer,
+    mean_loss,
     pick_device,
     pick_precision,
     train_one_epoch,
 )
 from masktrain.model import LogitHead, Preprocessing, build_model
+from masktrain.multiclass import CLASSES, MEMBERS, OUTPUTS, ClassScores
 
 CPU = torch.device("cpu")
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -118,6 +121,36 @@ def test_scores_are_those_of_the_batches_in_order() -> None:
     assert scores.labels.tolist() == labels.tolist()
     loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
     assert scores.loss == pytest.approx(float(loss), abs=1e-6)
+
+
+def test_a_loss_of_ways_goes_to_the_way_or_to_all_of_its_class() -> None:
+    torch.manual_seed(2)
+    logits = torch.randn(64, len(OUTPUTS), dtype=torch.float64)
+    chances = torch.softmax(logits, dim=1)
+    targets = torch.arange(64) % len(MEMBERS)
+    meant = [chances[row, MEMBERS[int(target)]].sum() for row, target in enumerate(targets)]
+    wanted = -torch.stack(meant).log().mean()
+    assert mean_loss(logits, targets.double()).item() == pytest.approx(wanted.item())
+    ways = len(CLASSES) + torch.arange(64) % len(WEARS)
+    plain = nn.functional.cross_entropy(logits, ways - len(CLASSES) + 1)
+    assert mean_loss(logits, ways.double()).item() == pytest.approx(plain.item())
+    few = logits[:, : len(CLASSES)]
+    plain = nn.functional.cross_entropy(few, targets % 3)
+    assert mean_loss(few, (targets % 3).double()).item() == pytest.approx(plain.item())
+
+
+def test_gradients_of_a_loss_of_ways_are_finite_where_a_way_cannot_be() -> None:
+    logits = torch.tensor([[-200.0, 300, 0, 0, 0, 0, 0]] * 9, requires_grad=True)
+    mean_loss(logits, torch.arange(9.0)).backward()
+    assert logits.grad is not None and torch.isfinite(logits.grad).all()
+
+
+def test_untrained_a_network_of_ways_holds_the_classes_alike() -> None:
+    net = build_model("mobilenet_v3_small", "none", len(OUTPUTS)).eval()
+    with torch.inference_mode():
+        outputs = torch.softmax(net(torch.randn(4, 3, 112, 112)), dim=1).numpy()
+    scores = ClassScores.of_outputs(np.zeros(4, int), outputs.astype(float), 0.0)
+    assert scores.scores == pytest.approx(np.full((4, 3), 1 / 3), abs=0.08)
 
 
 def test_scoring_changes_neither_weights_nor_statistics() -> None:

@@ -14,8 +14,19 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from MaskTheFace.coverage import WEARS, label_of
 from masktrain.metrics import Scores, evaluate_scores
-from masktrain.multiclass import CLASSES, ClassEvaluation, ClassScores, evaluate_classes, measure
+from masktrain.multiclass import (
+    CLASS_OF_TARGET,
+    CLASSES,
+    MEMBERS,
+    OUTPUTS,
+    ClassEvaluation,
+    ClassScores,
+    evaluate_classes,
+    measure,
+    target_of,
+)
 from masktrain.wrongly import Wrongly, rows_of
 
 
@@ -121,6 +132,52 @@ def test_kinds_of_scores_are_told_apart() -> None:
 def test_impossible_scores_are_refused(labels: list[int], scores: object, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ClassScores(np.array(labels, int), np.array(scores, float), 0.0)
+
+
+def test_classes_sum_their_ways_and_the_way_said_is_of_the_class_said() -> None:
+    rng = np.random.default_rng(1)
+    outputs = rng.dirichlet(np.full(len(OUTPUTS), 0.4), 200)
+    outputs[0] = [0.1, 0.3, 0, 0.2, 0.2, 0.2, 0]  # the likeliest way is of another class
+    labels = rng.integers(0, 3, 200)
+    scores = ClassScores.of_outputs(labels, outputs, 1.0)
+    classes = [0 if name == "no_mask" else CLASSES.index(label_of(name)) for name in OUTPUTS]
+    for label in range(3):
+        chosen = [place for place, of in enumerate(classes) if of == label]
+        assert scores.scores[:, label] == pytest.approx(outputs[:, chosen].sum(axis=1))
+    assert scores.said[0] == 2 and scores.said_ways[0] == "nose_out"
+    for said, way in zip(scores.said, scores.said_ways, strict=True):
+        assert (label_of(way) or "no_mask") == CLASSES[said]
+    assert sample(5).said_ways == ("",) * 5
+
+
+def test_a_target_is_a_way_where_it_is_known_and_of_the_class() -> None:
+    for label in range(3):
+        assert target_of(label, "") == label == CLASS_OF_TARGET[label]
+    targets = {way: target_of(CLASSES.index(label_of(way)), way) for way in WEARS}
+    assert len(set(targets.values()) | {0, 1, 2}) == len(MEMBERS) == len(CLASS_OF_TARGET)
+    for way, target in targets.items():
+        assert CLASSES[CLASS_OF_TARGET[target]] == label_of(way)
+        assert [OUTPUTS[place] for place in np.flatnonzero(MEMBERS[target])] == [way]
+    assert target_of(1, "nose_out") == 1 and target_of(0, "correct") == 0
+
+
+def test_ways_have_a_row_with_what_is_said_of_them() -> None:
+    ways = ("correct", "correct", "chin_out", "nose_out", "")
+    outputs = np.zeros((5, len(OUTPUTS)))
+    for place, said in enumerate(("correct", "chin_out", "nose_out", "nose_out", "no_mask")):
+        outputs[place, OUTPUTS.index(said)] = 1
+    scores = ClassScores.of_outputs(np.array([1, 1, 1, 2, 0]), outputs, 1.0)
+    found = {row.name: row for row in evaluate_classes(scores, ways).ways}
+    assert {name: row.n for name, row in found.items()} == {
+        "correct": 2,
+        "chin_out": 1,
+        "nose_out": 1,
+    }
+    assert (found["correct"].class_right.value, found["correct"].way_right.value) == (1, 0.5)
+    assert (found["chin_out"].class_right.value, found["chin_out"].way_right.value) == (0, 0)
+    assert found["nose_out"].way_right.value == 1
+    assert "chin_out" in evaluate_classes(scores, ways).summary()
+    assert evaluate_classes(scores).ways == ()
 
 
 def test_masks_worn_wrongly_are_counted_by_way() -> None:

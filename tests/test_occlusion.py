@@ -13,7 +13,8 @@ from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
 from masktrain import online as module
 from masktrain.config import PrepareConfig
-from masktrain.data import CLASSES, DataError, load_crops
+from masktrain.data import CLASSES, DataError, load_crops, wear_by_path, with_ways
+from masktrain.multiclass import target_of
 from masktrain.occlusion import (
     BEFORE,
     MOST_HIDDEN,
@@ -101,7 +102,7 @@ def test_twins_have_the_same_thing_before_them_online(
 
     monkeypatch.setattr(module, "put_before", noted)
     for current in range(len(crops)):
-        crops.pixels(current, 0, 1)
+        crops.seen(current, 0, 1)
     assert len(seen) == len(crops) and all(len(styles) == 1 for styles in seen.values())
     for index, (style,) in seen.items():
         assert style == seen[int(crops.faces[index])][0]
@@ -123,9 +124,35 @@ def test_three_classes_online_are_bare_worn_and_worn_wrongly(
 
     monkeypatch.setattr(module, "overlay_mask", noted)
     for index, label in enumerate(crops.labels.tolist()):
-        first, second = (crops.pixels(index, 0, epoch) for epoch in (1, 2))
+        first, second = (crops.seen(index, 0, epoch).image for epoch in (1, 2))
         assert (label == 0) or not np.array_equal(first, second)
     assert ways[1] & {"correct"} and len(ways[2] & set(WRONG)) >= 2
+
+
+def test_training_aims_at_how_a_mask_is_worn(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+    draw = module.overlay_mask
+
+    def noted(*given: object) -> object:
+        masked = draw(*given)
+        drawn.append(masked.wear)
+        return masked
+
+    monkeypatch.setattr(module, "overlay_mask", noted)
+    three, two = load_online(data, classes=3), load_online(data, classes=2)
+    for index, label in enumerate(three.labels.tolist()):
+        drawn.clear()
+        target = three.seen(index, 0, 1).target
+        assert target == target_of(label, drawn[-1] if drawn else "") and (target > 2) == bool(
+            label
+        )
+    assert all(two.seen(i, 0, 1).target == two.labels[i] for i in range(len(two)))
+    files = with_ways(load_crops(data, "train", labels=(0, 1, 2)))
+    known = wear_by_path(data)
+    occluded = load_occluded(data, files, 1.0)
+    for index, path in enumerate(files.paths):
+        wanted = target_of(int(files.labels[index]), known.get(path, ""))
+        assert files.seen(index, 0, 1).target == occluded.seen(index, 0, 1).target == wanted
 
 
 def test_online_without_the_third_class_says_what_to_do(data: Path, tmp_path: Path) -> None:
@@ -145,12 +172,12 @@ def test_files_get_what_can_be_laid_over_a_mask(data: Path) -> None:
         assert crops.labels[face] == 0
         assert Path(crops.paths[index]).name == Path(crops.paths[bare[face]]).name
         assert np.array_equal(crops.landmarks_xy[index], crops.landmarks_xy[bare[face]])
-        now = crops.pixels(index, 0, 1)
-        assert np.array_equal(now, crops.pixels(index, 0, 1))
+        now = crops.seen(index, 0, 1).image
+        assert np.array_equal(now, crops.seen(index, 0, 1).image)
         changed += not np.array_equal(now, plain.images[index])
     assert changed > 0.6 * len(crops)
     none = load_occluded(data, plain, 0.0)
-    assert np.array_equal(none.pixels(0, 0, 1), plain.images[0])
+    assert np.array_equal(none.seen(0, 0, 1).image, plain.images[0])
 
 
 @pytest.mark.parametrize("veils", ["no_mask", "wearing_mask"])
@@ -167,7 +194,7 @@ def test_veils_count_to_the_class_that_the_user_says(data: Path, veils: str) -> 
         keys = [(e, i) for e in epochs for i in range(len(crops))]
         labels = {i: int(crops.labels[i]) for i in range(len(crops))}
         epoch, index = next(k for k in keys if draw_veil((0, *k), labels[k[1]], veils))
-        shown = crops.pixels(index, 0, epoch)
+        shown = crops.seen(index, 0, epoch).image
         own = len(crops.landmarks_xy) == len(crops)
         face = crops.landmarks_xy[index if own else int(crops.faces[index])]
         x, y = np.rint(face[57]).astype(int)

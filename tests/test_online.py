@@ -53,11 +53,11 @@ def test_crops_are_bare_faces_and_then_their_twins(data: Path, crops: OnlineCrop
 
 def test_masks_are_new_in_each_epoch_and_the_same_when_asked_again(crops: OnlineCrops) -> None:
     index = len(crops) - 1
-    first = crops.pixels(index, seed=0, epoch=1)
-    assert np.array_equal(first, crops.pixels(index, seed=0, epoch=1))
+    first = crops.seen(index, seed=0, epoch=1).image
+    assert np.array_equal(first, crops.seen(index, seed=0, epoch=1).image)
     for other in ((0, 2), (1, 1)):
-        assert not np.array_equal(first, crops.pixels(index, *other))
-    assert np.array_equal(crops.pixels(0, 0, 1), crops.pixels(0, 0, 1))
+        assert not np.array_equal(first, crops.seen(index, *other).image)
+    assert np.array_equal(crops.seen(0, 0, 1).image, crops.seen(0, 0, 1).image)
 
 
 def test_items_are_the_same_bytes_for_0_and_2_workers(crops: OnlineCrops) -> None:
@@ -79,7 +79,7 @@ def test_a_mask_that_cannot_be_seen_leaves_twins_equal_in_every_bit(
     monkeypatch.setattr(module, "overlay_mask", lambda image, *_: worn(image))
     count = len(crops.images)
     for face in range(count):
-        assert np.array_equal(crops.pixels(face, 0, 1), crops.pixels(count + face, 0, 1))
+        assert np.array_equal(crops.seen(face, 0, 1).image, crops.seen(count + face, 0, 1).image)
 
 
 def test_twins_agree_away_from_the_mask(
@@ -95,7 +95,7 @@ def test_twins_agree_away_from_the_mask(
     monkeypatch.setattr(module, "overlay_mask", noted)
     count = len(crops.images)
     for face in range(count):
-        masked, bare = crops.pixels(count + face, 0, 1), crops.pixels(face, 0, 1)
+        masked, bare = crops.seen(count + face, 0, 1).image, crops.seen(face, 0, 1).image
         # The encoder works in blocks of 16 px, and its colours reach one more pixel.
         blocks = touched[-1].reshape(8, 16, 8, 16).any(axis=(1, 3))
         far = ~np.pad(np.kron(blocks, np.ones((16, 16), bool)), 1)
@@ -116,7 +116,7 @@ def test_twins_pass_the_encoder_once_more_at_one_quality_that_is_not_the_folders
 
     monkeypatch.setattr(module, "encode_image", noted)
     for index in range(len(crops)):
-        crops.pixels(index, 0, 1)
+        crops.seen(index, 0, 1)
     bare, masked = seen[: len(crops) // 2], seen[len(crops) // 2 :]
     assert bare == masked and len(set(bare)) > 3
     top = crops.settings.quality
@@ -128,7 +128,7 @@ def test_another_encoding_changes_bare_crops_about_as_much_as_masked_ones(
 ) -> None:
     # Encoded twice at one quality a bare crop would hardly change at the third time.
     def change(index: int) -> float:
-        image = crops.pixels(index, 0, 1)
+        image = crops.seen(index, 0, 1).image
         again = module.encoded_again(image, crops.settings.quality)
         return float(np.abs(again.astype(int) - image).mean())
 
@@ -150,7 +150,7 @@ def test_a_mask_that_does_not_sit_is_drawn_again_and_at_last_read_from_its_file(
     monkeypatch.setattr(module, "overlay_mask", slipped)
     monkeypatch.setattr(module, "encoded_again", lambda image, _: image)
     index = len(crops.images)
-    assert np.array_equal(crops.pixels(index, 0, 1), read_image(data / crops.paths[index]))
+    assert np.array_equal(crops.seen(index, 0, 1).image, read_image(data / crops.paths[index]))
     assert len(styles) == len({style.seed for style in styles}) == module.ATTEMPTS
 
 
@@ -162,7 +162,7 @@ def test_no_training_mask_is_of_a_held_out_kind(
         module, "overlay_mask", lambda image, _, style: styles.append(style) or worn(image)
     )
     for epoch in range(1, 40):
-        crops.pixels(len(crops) - 1, 0, epoch)
+        crops.seen(len(crops) - 1, 0, epoch)
     assert len(styles) == 39 and not any(is_held_out(style) for style in styles)
 
 
@@ -175,9 +175,9 @@ def test_masks_are_drawn_at_the_stored_size_so_that_both_classes_are_resized_ali
     monkeypatch.setattr(
         module, "overlay_mask", lambda image, *_: sizes.append(image.shape) or worn(image)
     )
-    assert crops.pixels(len(crops) - 1, 0, 1).shape == (128, 128, 3)
+    assert crops.seen(len(crops) - 1, 0, 1).image.shape == (128, 128, 3)
     assert sizes == [(64, 64, 3)]
-    assert np.array_equal(crops.pixels(0, 0, 1), crops.pixels(len(crops.images), 0, 1))
+    assert np.array_equal(crops.seen(0, 0, 1).image, crops.seen(len(crops.images), 0, 1).image)
 
 
 def test_changed_landmarks_change_the_digest(crops: OnlineCrops) -> None:

@@ -9,13 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from MaskTheFace.coverage import WRONG
+from MaskTheFace.coverage import WRONG, label_of
 from MaskTheFace.wear import ADVICE
 from masktrain import evaluate, train
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES
-from masktrain.model import build_model, load_checkpoint, load_classifier
-from masktrain.multiclass import ClassScores, evaluate_classes
+from masktrain.model import (
+    Preprocessing,
+    build_model,
+    load_checkpoint,
+    load_classifier,
+    save_checkpoint,
+)
+from masktrain.multiclass import OUTPUTS, ClassScores, evaluate_classes
 from masktrain.prepare import prepare
 from masktrain.report import results_table, write_run_plots
 from masktrain.run_folder import read_scores
@@ -105,8 +111,42 @@ def test_every_prediction_says_what_to_do(run: Path, data: Path) -> None:
     for row in rows:
         chances = [float(row[name]) for name in CLASSES]
         assert sum(chances) == pytest.approx(1) and row["said"] == CLASSES[int(np.argmax(chances))]
-        assert row["advice"] == ADVICE[row["said"]], "what is true is not known to the network"
+        assert (label_of(row["said_wear"]) or "no_mask") == row["said"]
+        assert row["advice"] == ADVICE[row["said_wear"] or row["said"]], "not what is true"
         assert (row["wear"] in WRONG) == (row["label"] == "worn_incorrectly")
+
+
+def test_evaluation_of_drawn_masks_has_a_row_for_each_way(run: Path) -> None:
+    (found,) = (run / "eval").iterdir()
+    rows = rows_of(found / "predictions.csv")
+    record = json.loads((found / "metrics.json").read_text("utf-8"))
+    assert sum(row["n"] for row in record["ways"]) == sum(bool(row["wear"]) for row in rows)
+    for way in record["ways"]:
+        worn = [row for row in rows if row["wear"] == way["name"]]
+        assert way["class_right"]["value"] == np.mean([r["said"] == r["label"] for r in worn])
+        assert way["way_right"]["value"] == np.mean([r["said_wear"] == r["wear"] for r in worn])
+
+
+def test_an_older_network_with_a_logit_a_class_is_still_read(data: Path, tmp_path: Path) -> None:
+    preprocessing = Preprocessing(class_names=CLASSES).to_dict()
+    del preprocessing["outputs"]
+    save_checkpoint(
+        tmp_path / "old.pt",
+        {
+            "model": build_model("mobilenet_v3_small", "none", 3).state_dict(),
+            "arch": "mobilenet_v3_small",
+            "preprocessing": preprocessing,
+            "threshold": 0.5,
+            "threshold_from": "fixed",
+            "epoch": 1,
+        },
+    )
+    words = ["--weights", str(tmp_path / "old.pt"), "--data", str(data), "--device", "cpu"]
+    assert evaluate.main([*words, "--output", str(tmp_path / "out")]) == 0
+    rows = rows_of(tmp_path / "out/predictions.csv")
+    assert all(not row["said_wear"] and row["advice"] == ADVICE[row["said"]] for row in rows)
+    record = json.loads((tmp_path / "out/metrics.json").read_text("utf-8"))
+    assert record["ways"] and all(row["way_right"]["value"] is None for row in record["ways"])
 
 
 def test_a_network_of_two_classes_is_asked_about_the_third(
@@ -159,13 +199,13 @@ def test_training_on_data_without_the_class_says_what_to_do(
     assert "worn_incorrectly: prepare it with --wear" in capsys.readouterr().err
 
 
-def test_three_logits_are_float32_even_under_autocast() -> None:
+def test_several_logits_are_float32_even_under_autocast() -> None:
     torch.manual_seed(0)
     images = torch.randn(2, 3, 112, 112)
     for arch in ("resnet18", "mobilenet_v2_128"):
-        net = build_model(arch, "none", 3).eval()
+        net = build_model(arch, "none", len(OUTPUTS)).eval()
         with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
-            assert net(images).shape == (2, 3) and net(images).dtype == torch.float32
+            assert net(images).shape == (2, 7) and net(images).dtype == torch.float32
 
 
 def test_the_known_form_of_mobilenet_has_128_units_and_dropout() -> None:
@@ -178,9 +218,9 @@ def test_the_known_form_of_mobilenet_has_128_units_and_dropout() -> None:
 
 def test_a_classifier_of_three_comes_back_from_its_checkpoint(run: Path) -> None:
     classifier = load_classifier(run / "weights/best.pt")
-    assert classifier.preprocessing.class_names == CLASSES
+    assert classifier.preprocessing == Preprocessing(class_names=CLASSES, outputs=OUTPUTS)
     with torch.inference_mode():
-        assert classifier.net(torch.randn(2, 3, 112, 112)).shape == (2, 3)
+        assert classifier.net(torch.randn(2, 3, 112, 112)).shape == (2, len(OUTPUTS))
 
 
 def test_learnt_classes_are_told_apart(tmp_path: Path) -> None:
