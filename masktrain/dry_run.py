@@ -49,7 +49,10 @@ def _count_table(counts: list[Count]) -> str:
 
 
 def _estimate_s(session: Session) -> float:
-    """Return the seconds of all epochs, from a few steps after one to warm up."""
+    """Return the seconds of all epochs, from a few steps after one to warm up.
+
+    Steps are measured at the full size: epochs of smaller crops are shorter than that.
+    """
     train_s = _seconds_per_batch(session, training=True)
     score_s = _seconds_per_batch(session, training=False)
     batches = sum(len(loader) for loader in session.evals.values())

@@ -134,6 +134,26 @@ def cosine_schedule(lr: float, steps: int, warmup_steps: int) -> Schedule:
     return rate
 
 
+def training_px(epoch: int, epochs: int, first_px: int, full_px: int) -> int:
+    """Return the side of the training crops in an epoch: progressive resizing.
+
+    Small until half of the epochs are begun, full in the last fifth, growing in between by steps
+    of 16 (the networks halve the side five times). Networks are judged at the full size: trained
+    on small crops alone they would be worse at it (Touvron et al. 2019, arXiv:1906.06423).
+
+    Args:
+        epoch: Counted from 1.
+        epochs: Of the whole run.
+        first_px: Side at the beginning.
+        full_px: Side at the end, that of evaluation.
+    """
+    if 5 * (epochs - epoch) < epochs:
+        return full_px
+    steps = (full_px - first_px) // 16
+    past_half = max(0, 10 * (epoch - 1) - 5 * epochs)
+    return first_px + 16 * min(steps, steps * past_half // (3 * epochs))
+
+
 def train_one_epoch(
     net: nn.Module,
     loader: Loader,
@@ -145,6 +165,7 @@ def train_one_epoch(
     scaler: torch.amp.GradScaler | None = None,
     epoch: int = 1,
     first_step: int = 0,
+    side_px: int | None = None,
 ) -> TrainingPass:
     """Update `net` once with every batch.
 
@@ -158,6 +179,7 @@ def train_one_epoch(
         scaler: Loss scaling, for float16 only.
         epoch: For the error message, counted from 1.
         first_step: Steps of the whole run before this epoch.
+        side_px: Side to which the crops are shrunk; None leaves them as they are.
 
     Raises:
         NonFiniteLoss: The loss of a batch is nan or infinite.
@@ -171,6 +193,7 @@ def train_one_epoch(
     for batch, (images, targets, _) in enumerate(loader):
         lr = _set_rate(optimizer, schedule(first_step + batch))
         images, targets = to_device(images, device), targets.to(device, non_blocking=True)
+        images = _shrunk(images, side_px)
         with autocast(device, precision):
             output = net(images)
         loss = mean_loss(output.float(), targets)
@@ -184,6 +207,12 @@ def train_one_epoch(
     scores = _scores(logits, labels)
     rate = len(scores.labels) / (time.perf_counter() - begun)
     return TrainingPass(scores, rate, lr)
+
+
+def _shrunk(images: Tensor, side_px: int | None) -> Tensor:
+    if side_px in (None, images.shape[-1]):
+        return images
+    return nn.functional.interpolate(images, (side_px, side_px), mode="bilinear", antialias=True)
 
 
 def mean_loss(logits: Tensor, targets: Tensor) -> Tensor:

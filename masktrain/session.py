@@ -41,6 +41,7 @@ from masktrain.engine import (
     pick_device,
     pick_precision,
     train_one_epoch,
+    training_px,
 )
 from masktrain.model import (
     CheckpointError,
@@ -100,6 +101,7 @@ class Session:
         # Dropout, too, depends on the epoch alone and not on how the run got there.
         torch.manual_seed(self.config.seed * 1_000_003 + epoch)
         assert isinstance(self.loader.sampler, EpochSampler)
+        full_px = self.preprocessing.size_px
         self.loader.sampler.epoch = epoch
         return train_one_epoch(
             self.net,
@@ -111,6 +113,7 @@ class Session:
             scaler=self.scaler,
             epoch=epoch,
             first_step=(epoch - 1) * len(self.loader),
+            side_px=training_px(epoch, self.config.epochs, self.config.first_px, full_px),
         )
 
     def save_epoch(self, epoch: int, scores: dict[str, AnyScores]) -> None:

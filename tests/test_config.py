@@ -37,6 +37,7 @@ def test_defaults_are_the_course_recipe() -> None:
         ("batch_size", 1, "batch_size must be >= 2, got 1"),
         ("momentum", 1.0, "momentum must be in"),
         ("min_scale", 0.0, "min_scale must be in"),
+        ("first_px", 60, "first_px must be 32, 48"),
         ("name", "a/b", "name must be a plain folder name"),
         ("select", "real_val", "needs --real-val"),
     ],

@@ -24,6 +24,7 @@ from masktrain.engine import (
     pick_device,
     pick_precision,
     train_one_epoch,
+    training_px,
 )
 from masktrain.model import LogitHead, Preprocessing, build_model
 from masktrain.multiclass import CLASSES, MEMBERS, OUTPUTS, ClassScores
@@ -58,6 +59,35 @@ def test_the_rate_climbs_linearly_and_falls_as_a_cosine() -> None:
     assert rate(55) == pytest.approx(0.05)
     assert 0 < rate(99) < 1e-3
     assert all(rate(s) > rate(s + 1) for s in range(10, 99))
+
+
+def test_crops_grow_from_the_first_half_to_the_last_fifth() -> None:
+    sides = [training_px(epoch, 10, 64, 112) for epoch in range(1, 11)]
+    assert sides == [64] * 5 + [64, 80, 96, 112, 112]
+    for epochs in range(1, 60):
+        sides = [training_px(epoch, epochs, 48, 112) for epoch in range(1, epochs + 1)]
+        assert sides == sorted(sides) and set(sides) <= {48, 64, 80, 96, 112} and sides[-1] == 112
+        assert sides.count(112) >= epochs / 5
+        assert all(training_px(epoch, epochs, 112, 112) == 112 for epoch in range(1, epochs + 1))
+
+
+def test_training_sees_crops_of_the_side_asked_for() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Noting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = LogitHead(3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(tuple(images.shape))
+            return self.head(images.mean(dim=(2, 3)))
+
+    net = Noting()
+    optimizer = make_optimizer(net, TrainConfig(), CPU)
+    for side in (None, 112, 64):
+        train_one_epoch(net, random_batches(1), optimizer, lambda _: 0.01, CPU, side_px=side)
+    assert [shape[2:] for shape in seen] == [(112, 112), (112, 112), (64, 64)]
 
 
 @pytest.mark.parametrize(("steps", "warmup_steps"), [(1, 3), (2, 0), (3, 300)])
