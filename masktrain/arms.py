@@ -1,85 +1,25 @@
-"""The arms of the ingredient table, and one short training of one of them.
-
-An arm is the recipe of the masks with one ingredient changed. All else is equal: the faces, the
-photos that judge, and, for equal seeds, the first weights and the order of the faces.
-"""
+"""One short training of an arm of a plan, from its first weights to its scores on real photos."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from masktrain.config import Ingredient, TrainConfig
+from masktrain.config import TrainConfig
+from masktrain.plans import Arm
 
 # torch takes seconds to import: --help does without it.
 if TYPE_CHECKING:
     from masktrain.data import Crops
+    from masktrain.engine import AnyScores, TrainingPass
     from masktrain.session import Session
-
-BASE = "all"
-"""The arm that the others are compared with."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One row of the table."""
-
-    name: str
-    """What the table calls it."""
-    change: str
-    """What is other than in `all`, for people."""
-    without: tuple[Ingredient, ...] = ()
-    """Ingredients that its masks are drawn without; see `styles`."""
-    masks: Literal["files", "online"] = "files"
-    """Whether each face keeps one mask or gets a new one every epoch."""
-    occluders: float = 0.0
-    """Share of faces with something before them that is no mask."""
-    classes: Literal[2, 3] = 2
-    """3: masks worn wrongly are a class of their own, left out when real photos judge."""
-
-    @property
-    def key(self) -> str:
-        """The name as folders and flags have it: no-fit for -fit, with-wear for +wear."""
-        return self.name.replace("-", "no-").replace("+", "with-")
-
-
-ARMS = (
-    Arm(BASE, "every ingredient, one mask for each face"),
-    Arm("-fit", "masks are laid on flat and do not bend around the face", ("fit",)),
-    Arm(
-        "-light",
-        "nothing of the photo's light, colours, blur and noise on the mask",
-        ("light",),
-    ),
-    Arm("-prior", "templates and colours come evenly, all of one cut and worn alike", ("prior",)),
-    Arm("-patterns", "no prints on the fabric", ("patterns",)),
-    Arm("online", "every ingredient, and a new mask for each face in every epoch", (), "online"),
-    Arm("+occluders", "a hand, scarf, phone ... before a quarter of all faces", occluders=0.25),
-    Arm(
-        "+wear",
-        "each face a third time, its mask worn wrongly, as a third class; half as many steps more",
-        classes=3,
-    ),
-)
-
-RECIPE = TrainConfig(
-    model="resnet18",
-    init="none",
-    epochs=8,
-    batch_size=64,
-    optimizer="adamw",
-    lr=0.001,
-    weight_decay=0.02,
-    warmup_epochs=1.0,
-    workers=0,
-)
-"""How every arm is trained; runs stand side by side, so each keeps to one thread."""
+    from masktrain.tracking import Tracker
 
 
 @dataclass(frozen=True)
@@ -96,6 +36,11 @@ class ArmRun:
     def result(self) -> Path:
         """The file that marks the run as finished."""
         return self.folder / "result.json"
+
+    @property
+    def curves(self) -> Path:
+        """Folder for what can be looked at while it trains: results.csv, TensorBoard, W&B."""
+        return self.config.runs / f"{self.config.wandb_group}-{self.folder.name}"
 
 
 def run_arm(run: ArmRun) -> ArmRun:
@@ -118,12 +63,15 @@ def run_arm(run: ArmRun) -> ArmRun:
 
     with _one_thread():
         session = _open(run.config)
+        tracker = _open_tracker(run)
         begun = time.perf_counter()
         for epoch in range(1, run.config.epochs + 1):
-            session.train_epoch(epoch)
+            _note(tracker, epoch, session.train_epoch(epoch))
         time_s = time.perf_counter() - begun
         loader = session.evals["real_val"]
-        scores = collect_scores(session.net, loader, session.device, session.precision)
+        scores: AnyScores = collect_scores(session.net, loader, session.device, session.precision)
+        tracker.log_roc("real_val", dict(scores.views())["wearing_mask"], run.config.epochs)
+        tracker.close()
     if isinstance(scores, ClassScores):
         scores = scores.without_third()
     save_scores(run.folder, "real_val", run.config.epochs, scores)
@@ -156,6 +104,31 @@ def _real(folder: Path) -> Crops:
     return load_crops(folder, None)
 
 
+def _open_tracker(run: ArmRun) -> Tracker:
+    from masktrain.tracking import Tracker
+
+    # What a run that was stopped left would show beside the new curves.
+    shutil.rmtree(run.curves, ignore_errors=True)
+    run.curves.mkdir(parents=True)
+    columns = ("lr", "train/loss", "train/accuracy", "train/auc", "images_per_s")
+    config = run.config
+    return Tracker(
+        run.curves,
+        columns,
+        config.to_dict(),
+        config.wandb,
+        config.wandb_project,
+        wandb_group=config.wandb_group,
+    )
+
+
+def _note(tracker: Tracker, epoch: int, done: TrainingPass) -> None:
+    metrics = {"lr": done.lr, "images_per_s": done.images_per_s}
+    scores = done.scores
+    metrics |= {"train/loss": scores.loss, "train/accuracy": scores.accuracy()}
+    tracker.log(metrics | {"train/auc": scores.auc}, epoch)
+
+
 def _environment(session: Session) -> dict[str, Any]:
     from masktrain.run_folder import describe_environment
 
@@ -174,16 +147,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def recipe(arm: Arm, seed: int, data: Path, **values: Any) -> TrainConfig:
-    """Return the training of an arm: the common recipe on its data, with its masks."""
-    return dataclasses.replace(
-        RECIPE,
-        seed=seed,
-        data=data,
-        masks=arm.masks,
-        occluders=arm.occluders,
-        classes=arm.classes,
-        **values,
-    )

@@ -16,7 +16,7 @@ Architecture = Literal[
 ]
 Amp = Literal["auto", "off", "bf16", "fp16"]
 WandbMode = Literal["auto", "online", "offline", "off"]
-Ingredient = Literal["fit", "light", "prior", "patterns"]
+Ingredient = Literal["fit", "light", "prior", "patterns", "colors"]
 
 # What may differ between a run and its continuation: where it runs, never what it computes.
 RESUME_MAY_CHANGE = frozenset({"resume", "device", "workers", "wandb", "dry_run"})
@@ -45,7 +45,7 @@ class PrepareConfig:
     mask_types: tuple[str, ...] = ()
     """Mask types to draw; none named: all of them."""
     without: tuple[Ingredient, ...] = ()
-    """Ingredients of the masks to leave out, to learn what each is worth (see ingredients.py)."""
+    """Ingredients of the masks to leave out, to learn what each is worth (see plans.py)."""
     wear: bool = False
     """Also draw every face with its mask worn wrongly, for a third class: worn_incorrectly/."""
     val_share: float = 0.1
@@ -132,6 +132,8 @@ class TrainConfig:
     fifth is trained at 112. Smaller is faster: a crop of 64 costs a third."""
     min_scale: float = 0.6
     """Smallest share of a crop's area that augmentation keeps, so that the mask stays in view."""
+    augment: bool = True
+    """Flip, frame, light, blur ... the training crops by chance; off: for ablations."""
     select: Literal["val", "real_val"] = "val"
     """Whose ROC-AUC, then loss, chooses best.pt; real_val needs --real-val."""
 
@@ -150,6 +152,8 @@ class TrainConfig:
     """Weights & Biases. auto: online with a key and a network, else offline. Never asks."""
     wandb_project: str = "masktrain"
     """Project name at Weights & Biases."""
+    wandb_group: str | None = None
+    """Group of the run at Weights & Biases."""
 
     # Actions
     resume: Path | None = None

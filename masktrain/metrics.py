@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, ttest_1samp
 from scipy.stats import t as student
 from sklearn.metrics import (
     average_precision_score,
@@ -298,6 +298,28 @@ def mean_interval(values: Sequence[float]) -> Interval:
         return Interval(mean, math.nan, math.nan)
     reach = float(student.ppf(0.975, runs.size - 1) * runs.std(ddof=1) / math.sqrt(runs.size))
     return Interval(mean, mean - reach, mean + reach)
+
+
+def paired_p(differences: Sequence[float]) -> float:
+    """Return p of the paired t-test: how easily equal runs would differ so much, or more.
+
+    Args:
+        differences: one for each pair of runs; nan for fewer than two, or without any spread.
+    """
+    found = np.asarray(differences, dtype=np.float64)
+    if found.size < 2 or not found.std():
+        return math.nan
+    return float(ttest_1samp(found, 0.0).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return p-values after Holm's correction for their number; nan stays nan and counts."""
+    adjusted, highest = [math.nan] * len(p), 0.0
+    known = sorted((value, place) for place, value in enumerate(p) if not math.isnan(value))
+    for rank, (value, place) in enumerate(known):
+        highest = max(highest, min(1.0, (len(p) - rank) * value))
+        adjusted[place] = highest
+    return adjusted
 
 
 def roc_points(scores: Scores) -> RocPoints:

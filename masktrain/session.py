@@ -237,9 +237,9 @@ def build_session(
     net = build_model(config.model, init, preprocessing.logits)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     size, workers = config.batch_size, config.workers
-    transform = train_transform(preprocessing, config.min_scale)
-    loader = train_loader(crops["train"], transform, size, config.seed, workers)
     plain = eval_transform(preprocessing)
+    transform = train_transform(preprocessing, config.min_scale) if config.augment else plain
+    loader = train_loader(crops["train"], transform, size, config.seed, workers)
     steps = len(loader)
     return Session(
         config=replace(config, resume=None),

@@ -94,7 +94,14 @@ class TensorBoardSink:
 class WandbSink:
     """The same at Weights & Biases; never logs in, never asks."""
 
-    def __init__(self, run: Path, config: Mapping[str, Any], mode: str, project: str) -> None:
+    def __init__(
+        self,
+        run: Path,
+        config: Mapping[str, Any],
+        mode: str,
+        project: str,
+        group: str | None = None,
+    ) -> None:
         mode = choose_wandb_mode(mode)
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
@@ -105,6 +112,7 @@ class WandbSink:
             id="".join(c if c.isalnum() or c in "-_" else "-" for c in run.name),
             name=run.name,
             project=project,
+            group=group,
             config=dict(config),
             mode=mode,  # type: ignore[arg-type]
             resume="allow" if mode == "online" else None,

@@ -95,9 +95,15 @@ def _without_patterns(style: MaskStyle, _: Sequence[str]) -> MaskStyle:
     return dataclasses.replace(style, pattern=None)
 
 
+def _without_colors(style: MaskStyle, _: Sequence[str]) -> MaskStyle:
+    """Dye every mask in the blue of surgical ones, without prints."""
+    return dataclasses.replace(style, color=(150, 195, 220), pattern=None)
+
+
 _TAKE_AWAY: dict[Ingredient, Callable[[MaskStyle, Sequence[str]], MaskStyle]] = {
     "fit": _without_fit,
     "light": _without_light,
     "prior": _without_prior,
     "patterns": _without_patterns,
+    "colors": _without_colors,
 }

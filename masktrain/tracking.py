@@ -32,6 +32,7 @@ class Tracker:
         config: Settings of the run, plain values.
         wandb_mode: auto, online, offline or off.
         wandb_project: Project name at W&B.
+        wandb_group: Group of the run at W&B.
         keep_through: Rows up to this epoch are kept, later ones (of an epoch that was
             interrupted before its checkpoint) dropped. None starts a new file.
     """
@@ -44,6 +45,7 @@ class Tracker:
         wandb_mode: str = "off",
         wandb_project: str = "masktrain",
         keep_through: int | None = None,
+        wandb_group: str | None = None,
     ) -> None:
         self.path = run / "results.csv"
         self.columns = ("epoch", *columns)
@@ -52,7 +54,7 @@ class Tracker:
         self._sinks: list[Sink] = []
         self._open(lambda: TensorBoardSink(run, config, keep_through))
         if wandb_mode != "off":
-            self._open(lambda: WandbSink(run, config, wandb_mode, wandb_project))
+            self._open(lambda: WandbSink(run, config, wandb_mode, wandb_project, wandb_group))
 
     def _start_csv(self, keep_through: int | None) -> None:
         rows = [] if keep_through is None else read_results(self.path)

@@ -139,6 +139,7 @@ def _open_tracker(session: "Session") -> "Tracker":
         config.wandb,
         config.wandb_project,
         keep_through=session.epoch if session.epoch >= 0 else None,
+        wandb_group=config.wandb_group,
     )
 
 

@@ -17,7 +17,7 @@ OPTIONAL = {"wandb", "tensorboard", "dlib", "tyro", "tqdm", "gradio", "onnxrunti
 MAY_AT_IMPORT = {
     "masktrain.evaluate": {"tyro"},
     "masktrain.report": {"tyro"},
-    "masktrain.ingredients": {"tyro"},
+    "masktrain.ablate": {"tyro"},
     "masktrain.face_fit": {"tyro"},
     "masktrain.face_photos": {"tqdm"},
 }
@@ -35,7 +35,7 @@ TORCHLESS = (
     "styles",
     "leaks",
 )
-ENTRIES = ("train", "evaluate", "prepare", "report", "ingredients", "probes")
+ENTRIES = ("train", "evaluate", "prepare", "report", "ablate", "probes")
 
 
 def imported(nodes: list[ast.AST], package: str) -> set[str]:

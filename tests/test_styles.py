@@ -51,6 +51,14 @@ def test_without_patterns_every_mask_is_plain() -> None:
     assert not any(style.pattern for style in drawn("train", 400, "patterns"))
 
 
+def test_without_colors_every_mask_is_of_one_colour() -> None:
+    assert len({style.color for style in drawn("train", 50)}) > 10
+    styles = drawn("train", 50, "colors")
+    assert len({style.color for style in styles}) == 1
+    assert not any(style.pattern for style in styles)
+    assert len({style.template for style in styles}) > 5
+
+
 def test_without_the_prior_templates_come_evenly_and_sit_alike() -> None:
     styles = drawn("train", 1200, "prior")
     counts = Counter(style.template for style in styles)

@@ -1,21 +1,23 @@
-"""The ingredient table from the results of its runs: Markdown, CSV and a plot; no torch.
+"""The table of an ablation from the results of its runs: Markdown, CSV and a plot; no torch.
 
 Convention: an arm's number is the mean over its seeds, with Student's 95 % interval; a difference
-is an arm minus `all`, taken seed by seed.
+is an arm minus the first one, taken seed by seed; p is of the paired t-test, after Holm's
+correction for the number of arms (S. Holm, Scandinavian Journal of Statistics 6(2), 1979).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from MaskTheFace.images import write_bytes
-from masktrain.arms import BASE, RECIPE, Arm
-from masktrain.metrics import Interval, mean_interval
+from masktrain.metrics import Interval, holm, mean_interval, paired_p
+from masktrain.plans import Arm, Plan
 
 MEASURES = {
     "roc_auc": "ROC-AUC",
@@ -27,15 +29,17 @@ Result = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class IngredientTable:
+class AblationTable:
     """Every run of the table, and what they share.
 
     Args:
-        arms: in the order of the rows.
+        plan: what was to be trained.
+        arms: those that were, in the order of the rows.
         results: what result.json holds, by arm, then by seed.
-        settings: faces, limit, epochs, model and real_val.
+        settings: what the command was told, by the names of its flags.
     """
 
+    plan: Plan
     arms: tuple[Arm, ...]
     results: Mapping[str, Mapping[int, Result]]
     settings: Mapping[str, Any]
@@ -49,12 +53,21 @@ class IngredientTable:
         return mean_interval(list(self.values(arm, measure).values()))
 
     def difference(self, arm: str, measure: str) -> Interval:
-        """Return how much higher an arm is than `all`, over the seeds that both have."""
-        here, base = self.values(arm, measure), self.values(BASE, measure)
-        return mean_interval([here[seed] - base[seed] for seed in here if seed in base])
+        """Return how much higher an arm is than the first, over the seeds that both have."""
+        return mean_interval(self._differences_of(arm, measure))
+
+    def chances(self, measure: str) -> dict[str, float]:
+        """Return p of each arm but the first: how easily chance alone would make it differ so."""
+        others = [arm.name for arm in self.arms if arm.name != self.plan.base.name]
+        p = [paired_p(self._differences_of(arm, measure)) for arm in others]
+        return dict(zip(others, holm(p), strict=True))
+
+    def _differences_of(self, arm: str, measure: str) -> list[float]:
+        here, base = self.values(arm, measure), self.values(self.plan.base.name, measure)
+        return [here[seed] - base[seed] for seed in here if seed in base]
 
     def write(self, folder: Path) -> Path:
-        """Write ingredients.md, .csv and .png into a folder; return the path of the first.
+        """Write ablation.md, .csv and .png into a folder; return the path of the first.
 
         Raises:
             OSError: a file cannot be written.
@@ -70,10 +83,10 @@ class IngredientTable:
             for name in ("roc_auc", "balanced_accuracy")
         }
         figure = arms_figure([arm.name for arm in self.arms], panels)
-        save_figure(figure, folder / "ingredients.png")
-        write_bytes(folder / "ingredients.csv", self.csv().encode())
-        write_bytes(folder / "ingredients.md", self.markdown().encode())
-        return folder / "ingredients.md"
+        save_figure(figure, folder / "ablation.png")
+        write_bytes(folder / "ablation.csv", self.csv().encode())
+        write_bytes(folder / "ablation.md", self.markdown().encode())
+        return folder / "ablation.md"
 
     def csv(self) -> str:
         """Return one row for each run."""
@@ -90,20 +103,21 @@ class IngredientTable:
     def markdown(self) -> str:
         """Return the table for people, with what it was measured on and how to make it again."""
         parts = [self._head(), self._means()]
-        if any(arm.name == BASE for arm in self.arms) and len(self.arms) > 1:
+        if self.plan.base in self.arms and len(self.arms) > 1:
             parts.append(self._differences())
-        return "\n\n".join([*parts, "![](ingredients.png)", self._foot()]) + "\n"
+        return "\n\n".join([*parts, "![](ablation.png)", self._foot()]) + "\n"
 
     def _head(self) -> str:
         first = next(iter(self.results[self.arms[0].name].values()))
         seeds = max(len(found) for found in self.results.values())
-        settings = self.settings
+        settings, usual = self.settings, self.plan.base.train
+        weights = {"none": "random weights", "imagenet": "ImageNet weights"}[usual.init]
         return (
-            "# What each ingredient of the masks is worth\n\n"
-            f"{settings['model']} from random weights, {first['training_crops']:,} crops of "
-            f"{settings['faces']} (masked by MaskTheFace), {settings['epochs']} "
-            f"epochs of {RECIPE.optimizer} at {RECIPE.lr:g}, batch {RECIPE.batch_size}; "
-            f"{seeds} seeds. Judged on real photos "
+            f"# {self.plan.title}\n\n"
+            f"{settings['model'] or usual.model} from {weights}, {first['training_crops']:,} crops "
+            f"of {settings['faces']} (masked by MaskTheFace), {settings['epochs'] or usual.epochs} "
+            f"epochs of {usual.optimizer} at {usual.lr:g}, batch {usual.batch_size}; "
+            f"{seeds} seeds; arms differ in what their row says. Judged on real photos "
             f"({settings['real_val']}: {first['n_wearing_mask']:,} masked, "
             f"{first['n_no_mask']:,} bare) after the last epoch, at threshold 0.5: no epoch and "
             "no threshold was chosen.\n\n"
@@ -117,16 +131,22 @@ class IngredientTable:
             cells = [self.mean(arm.name, name).cell() for name in MEASURES]
             runs = len(self.results[arm.name])
             rows.append([f"`{arm.name}`", arm.change, str(runs), *cells])
-        return _markdown_table(["arm", "masks", "runs", *MEASURES.values()], rows)
+        return _markdown_table(["arm", "what it is", "runs", *MEASURES.values()], rows)
 
     def _differences(self) -> str:
+        base = self.plan.base.name
+        p = {name: self.chances(name) for name in MEASURES}
         rows = []
         for arm in self.arms:
-            if arm.name != BASE:
-                cells = [self.difference(arm.name, name).cell("+") for name in MEASURES]
+            if arm.name != base:
+                cells = [
+                    f"{self.difference(arm.name, name).cell('+')}{_p_cell(p[name][arm.name])}"
+                    for name in MEASURES
+                ]
                 rows.append([f"`{arm.name}`", *cells])
         return (
-            f"Difference to `{BASE}`, seed by seed (an interval that holds 0 shows nothing):\n\n"
+            f"Difference to `{base}`, seed by seed (an interval that holds 0 shows nothing); p of "
+            "the paired t-test, corrected for the number of arms by Holm's method:\n\n"
             + _markdown_table(["arm", *MEASURES.values()], rows)
         )
 
@@ -135,16 +155,20 @@ class IngredientTable:
         commits = sorted({str(result["environment"]["git_commit"])[:8] for result in found})
         minutes = sum(result["time_s"] for result in found) / 60
         seeds = 1 + max(seed for by_seed in self.results.values() for seed in by_seed)
-        flags = [f"--{name.replace('_', '-')} {value}" for name, value in self.settings.items()]
+        given = {name: value for name, value in self.settings.items() if value is not None}
+        flags = [str(given.pop("plan"))]
+        flags += [f"--{name.replace('_', '-')} {value}" for name, value in given.items()]
         flags += [f"--seeds {seeds}", f"--arms {' '.join(arm.key for arm in self.arms)}"]
         return (
-            f"Every run is a row of ingredients.csv. {len(found)} trainings took {minutes:.0f} "
+            f"Every run is a row of ablation.csv. {len(found)} trainings took {minutes:.0f} "
             f"minutes of one thread each; code at commit {', '.join(commits)}:\n\n"
-            f"```\npython -m masktrain.ingredients {' '.join(flags)}\n```"
+            f"```\npython -m masktrain.ablate {' '.join(flags)}\n```"
         )
 
 
-def read_table(found: Sequence[tuple[Arm, Result]], settings: Mapping[str, Any]) -> IngredientTable:
+def read_table(
+    plan: Plan, found: Sequence[tuple[Arm, Result]], settings: Mapping[str, Any]
+) -> AblationTable:
     """Return the table of these results.
 
     Raises:
@@ -156,7 +180,13 @@ def read_table(found: Sequence[tuple[Arm, Result]], settings: Mapping[str, Any])
     results: dict[str, dict[int, Result]] = {}
     for arm, result in found:
         results.setdefault(arm.name, {})[result["seed"]] = result
-    return IngredientTable(tuple(dict.fromkeys(arm for arm, _ in found)), results, settings)
+    return AblationTable(plan, tuple(dict.fromkeys(arm for arm, _ in found)), results, settings)
+
+
+def _p_cell(p: float) -> str:
+    if math.isnan(p):
+        return ""
+    return ", p < .001" if p < 0.001 else f", p {p:.3f}"
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
