@@ -2,22 +2,21 @@
 
 The folder has no_mask/ and wearing_mask/ (and worn_incorrectly/: a class for networks of three,
 reported apart by those of two), or a prepared data set's train/, val/ and test/ with
-these inside. Threshold and preprocessing come from the checkpoint. Writes metrics.json,
-predictions.csv and four figures, and prints the same numbers.
+these inside. Preprocessing comes from the checkpoint, and so does the threshold, unless one is
+given or chosen on the run's validation scores. Writes metrics.json, predictions.csv, slices.md,
+the worst mistakes and figures (`evaluation_files`), and prints the same numbers.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
@@ -29,9 +28,8 @@ if TYPE_CHECKING:
 
     from masktrain.data import Crops
     from masktrain.engine import AnyScores
-    from masktrain.metrics import Evaluation
+    from masktrain.evaluation_files import Result
     from masktrain.model import Classifier
-    from masktrain.multiclass import ClassEvaluation
     from masktrain.wrongly import Wrongly
 
 SHOWN_SKIPPED = 10
@@ -49,8 +47,13 @@ class EvaluateConfig:
     """train, val or test of prepared data; by default test if there is one, else the folder."""
     output: Path | None = None
     """Folder to write; by default <run folder>/eval/<data name>-<split>."""
-    threshold: float | None = None
-    """Score from which on a face counts as masked; by default the checkpoint's."""
+    threshold: str | None = None
+    """Score from which on a face counts as masked; by default the checkpoint's. Or how to choose
+    it on --chosen-on: youden, fnr=0.02 (share of masks missed), cost=5:1 (missed : false alarm)."""
+    chosen_on: Literal["val", "real_val"] = "val"
+    """Validation scores of the run that choose threshold and temperature, at the same epoch."""
+    facts: Path | None = None
+    """A CSV with a column path and others (age, skin_tone ...; identity): more slices."""
     batch_size: int = 64
     """Crops that go through the network at once."""
     device: str = "auto"
@@ -58,26 +61,12 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Check the values; raise ValueError naming the field, the rule and the value."""
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
+        if self.threshold is not None:
+            from masktrain.thresholds import parse_threshold
+
+            parse_threshold(self.threshold)
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {self.batch_size}")
-
-
-@dataclass(frozen=True)
-class Result:
-    """What an evaluation found, from what, and where it is written."""
-
-    evaluation: Evaluation | ClassEvaluation
-    scores: AnyScores
-    crops: Crops
-    wrongly: Wrongly | None
-    """What a network of two classes says of masks worn wrongly, where the folder has any."""
-    source: dict[str, Any]
-    """Weights, their hash, architecture and epoch, data and split: as metrics.json keeps them."""
-    label: str
-    """Short name of the faces, for figures and folders."""
-    folder: Path
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    from masktrain.evaluation_files import write_result
+
     result = evaluate(tyro.cli(EvaluateConfig, args=argv, prog="python -m masktrain.evaluate"))
     write_result(result)
     print(describe(result))
@@ -101,11 +92,14 @@ def evaluate(config: EvaluateConfig) -> Result:
         ValueError: the device cannot be used; a threshold for a network of three classes.
         NonFiniteError: the network gives nan.
     """
+    from masktrain.calibration import calibration_of
     from masktrain.data import load_crops, wear_by_path
     from masktrain.engine import pick_device
+    from masktrain.evaluation_files import Result
     from masktrain.model import load_classifier
     from masktrain.multiclass import measure
-    from masktrain.run_folder import weights_file
+    from masktrain.run_folder import results_folder, weights_file
+    from masktrain.slices import facts_of, identities_of, slice_scores
 
     weights = weights_file(config.weights)
     device = pick_device(config.device)
@@ -113,51 +107,41 @@ def evaluate(config: EvaluateConfig) -> Result:
     classes = len(classifier.preprocessing.class_names)
     if classes > 2 and config.threshold is not None:
         raise ValueError(f"--threshold is for two classes, {weights} tells {classes}; leave it out")
-    split = _default_split(config.data) if config.split is None else config.split
+    split = default_split(config.data) if config.split is None else config.split
+    threshold = _threshold(classifier, weights, config)
     crops = load_crops(config.data, split, need_all=False, labels=range(classes))
-    scores = _score(classifier, crops, config.batch_size, device)
+    scores = score_crops(classifier, crops, config.batch_size, device)
     wrongly = None
     if crops.left_out:
         third = load_crops(config.data, split, need_all=False, labels=(2,), may_be_empty=True)
         crops = dataclasses.replace(crops, skipped=crops.skipped + third.skipped)
-        wrongly = _score_wrongly(classifier, third, config, device) if len(third) else None
+        if len(third):
+            wrongly = _score_wrongly(classifier, third, config, device, threshold[0])
     known = wear_by_path(config.data)
     ways = [known.get(path, "") for path in crops.paths]
-    label = "-".join(filter(None, (Path(os.path.abspath(config.data)).name, split)))
+    label = label_of(config.data, split)
+    validation = _validation(weights, classifier, config.chosen_on)
+    identities = identities_of(config.data, crops.paths, config.facts)
     return Result(
-        evaluation=measure(scores, *_threshold(classifier, config.threshold), ways),
+        evaluation=measure(scores, *threshold, ways),
         scores=scores,
         crops=crops,
         wrongly=wrongly,
-        source=_source(weights, classifier) | {"data": config.data.as_posix(), "split": split},
+        slices=slice_scores(scores, facts_of(config.data, crops.paths, config.facts), threshold[0]),
+        calibration=calibration_of(scores, validation, config.chosen_on, identities),
+        identities=identities,
+        source=source_of(weights, classifier) | {"data": config.data.as_posix(), "split": split},
         label=label,
-        folder=config.output or _default_output(weights, label),
+        folder=config.output or results_folder(weights, "eval", label),
     )
-
-
-def write_result(result: Result) -> None:
-    """Write the figures, predictions.csv and, when all else is there, metrics.json.
-
-    Raises:
-        OSError: a file cannot be written.
-    """
-    from MaskTheFace.images import write_bytes
-
-    result.folder.mkdir(parents=True, exist_ok=True)
-    _write_figures(result)
-    _write_predictions(result)
-    record = result.evaluation.to_dict() | result.source
-    record["left_out"] = result.crops.left_out
-    if result.wrongly is not None:
-        record["worn_incorrectly"] = result.wrongly.to_dict()
-    record["skipped"] = [{"path": p, "reason": why} for p, why in result.crops.skipped]
-    text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
-    write_bytes(result.folder / "metrics.json", (text + "\n").encode())
 
 
 def describe(result: Result) -> str:
     """Return what a person reads at the end: the numbers, what was left out, and where all is."""
-    lines = [result.evaluation.summary()]
+    lines = [result.evaluation.summary(), result.calibration.summary()]
+    if worst := result.slices.worst:
+        several = f"worst of {len(result.slices.rows)} slices"
+        lines.append(f"{several}: {worst.fact} {worst.value}, {worst.right.cell()} of {worst.n:,}")
     present = set(result.crops.labels.tolist())
     if len(present) == 1:
         from masktrain.data import CLASSES
@@ -175,9 +159,10 @@ def describe(result: Result) -> str:
     return "\n".join([*lines, f"written to {result.folder}"])
 
 
-def _score(
+def score_crops(
     classifier: Classifier, crops: Crops, batch_size: int, device: torch.device
 ) -> AnyScores:
+    """Return labels and scores of every crop, in order, with progress on a terminal."""
     from tqdm.auto import tqdm
 
     from masktrain.augment import eval_transform
@@ -190,7 +175,11 @@ def _score(
 
 
 def _score_wrongly(
-    classifier: Classifier, crops: Crops, config: EvaluateConfig, device: torch.device
+    classifier: Classifier,
+    crops: Crops,
+    config: EvaluateConfig,
+    device: torch.device,
+    threshold: float,
 ) -> Wrongly:
     """Ask a network of two classes about masks worn incorrectly, which are neither."""
     import numpy as np
@@ -199,19 +188,42 @@ def _score_wrongly(
     from masktrain.wrongly import Wrongly
 
     unlabelled = dataclasses.replace(crops, labels=np.zeros_like(crops.labels))
-    scores = _score(classifier, unlabelled, config.batch_size, device).scores
+    scores = score_crops(classifier, unlabelled, config.batch_size, device).scores
     known = wear_by_path(config.data)
     ways = tuple(known.get(path, "") for path in crops.paths)
-    return Wrongly(crops.paths, ways, scores, _threshold(classifier, config.threshold)[0])
+    return Wrongly(crops.paths, ways, scores, threshold)
 
 
-def _threshold(classifier: Classifier, given: float | None) -> tuple[float, str]:
-    if given is None:
+def _threshold(classifier: Classifier, weights: Path, config: EvaluateConfig) -> tuple[float, str]:
+    """Return the threshold, and where it is from."""
+    from masktrain.metrics import Scores
+    from masktrain.thresholds import choose_threshold, parse_threshold
+
+    if config.threshold is None:
         return classifier.threshold, classifier.threshold_from
-    return given, "--threshold"
+    wanted = parse_threshold(config.threshold)
+    if isinstance(wanted, float):
+        return wanted, "--threshold"
+    scores = _validation(weights, classifier, config.chosen_on)
+    if not isinstance(scores, Scores):
+        raise ValueError(
+            f"--threshold {wanted} is chosen on the run's own {config.chosen_on} scores of epoch "
+            f"{classifier.epoch}, which lie in no folder scores/ beside {weights}; give a number"
+        )
+    return choose_threshold(scores, wanted), f"{wanted} on {config.chosen_on}"
 
 
-def _default_split(data: Path) -> str | None:
+def _validation(weights: Path, classifier: Classifier, series: str) -> AnyScores | None:
+    """Return what the run kept of its validation at the epoch of these weights, if it did."""
+    from masktrain.run_folder import read_scores, run_of, scores_file
+
+    run = run_of(weights)
+    if not scores_file(run, series, classifier.epoch).is_file():
+        return None
+    return read_scores(run, series, classifier.epoch)
+
+
+def default_split(data: Path) -> str | None:
     """Return test for a prepared data set, None for a folder with the classes inside."""
     from masktrain.data import CLASSES
 
@@ -219,16 +231,13 @@ def _default_split(data: Path) -> str | None:
     return "test" if (data / "test").is_dir() and not flat else None
 
 
-def _default_output(weights: Path, label: str) -> Path:
-    """Return <run folder>/eval/<label>; other weights than best.pt add their name."""
-    from masktrain.run_folder import run_of
-
-    return (
-        run_of(weights) / "eval" / (label if weights.stem == "best" else f"{label}-{weights.stem}")
-    )
+def label_of(data: Path, split: str | None) -> str:
+    """Return the short name of a folder's faces: its own, and the split."""
+    return "-".join(filter(None, (Path(os.path.abspath(data)).name, split)))
 
 
-def _source(weights: Path, classifier: Classifier) -> dict[str, Any]:
+def source_of(weights: Path, classifier: Classifier) -> dict[str, Any]:
+    """Return which network it is, as records keep it: file, its hash, architecture, epoch."""
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
@@ -237,55 +246,6 @@ def _source(weights: Path, classifier: Classifier) -> dict[str, Any]:
         "model": classifier.arch,
         "epoch": classifier.epoch,
     }
-
-
-def _write_figures(result: Result) -> None:
-    from masktrain import figures
-    from masktrain.report import named_views
-
-    curves = named_views(result.label, result.scores)
-    drawn = {
-        "confusion_matrix.png": figures.confusion_figure(result.evaluation, title=result.label),
-        "roc.png": figures.roc_figure(curves),
-        "pr.png": figures.pr_figure(curves),
-        "calibration.png": figures.calibration_figure(curves),
-    }
-    for name, figure in drawn.items():
-        figures.save_figure(figure, result.folder / name)
-
-
-def _write_predictions(result: Result) -> None:
-    """Write a row for each crop: what it is, what the network says, and what the person may do."""
-    path = result.folder / "predictions.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows(_prediction_rows(result))
-
-
-def _prediction_rows(result: Result) -> Iterator[tuple[object, ...]]:
-    from MaskTheFace.wear import advice
-    from masktrain.data import CLASSES, wear_by_path
-    from masktrain.metrics import Evaluation
-    from masktrain.multiclass import ClassScores
-    from masktrain.wrongly import rows_of
-
-    scores, ways = result.scores, wear_by_path(result.crops.root)
-    labels = [CLASSES[label] for label in scores.labels]
-    if isinstance(scores, ClassScores):
-        yield "path", "label", "wear", "said", "said_wear", *CLASSES, "advice"
-        told = zip(result.crops.paths, labels, scores.said, scores.said_ways, scores.scores)
-        for crop, label, said, way, chances in told:
-            name = CLASSES[int(said)]
-            known = ways.get(crop, "")
-            yield crop, label, known, name, way, *chances.tolist(), advice(name, way)
-        return
-    assert isinstance(result.evaluation, Evaluation)
-    yield "path", "label", "score", "advice"
-    at = result.evaluation.threshold
-    rows = list(zip(result.crops.paths, labels, scores.scores.tolist(), strict=True))
-    rows += [(crop, CLASSES[2], score) for crop, score in rows_of(result.wrongly)]
-    for crop, label, score in rows:
-        yield crop, label, score, advice(CLASSES[int(score >= at)])
 
 
 if __name__ == "__main__":

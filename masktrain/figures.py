@@ -30,6 +30,8 @@ from masktrain.metrics import (
     roc_points,
 )
 from masktrain.multiclass import CLASSES, ClassEvaluation
+from masktrain.resampling import Band
+from masktrain.slices import Slices
 
 Curves = Sequence[tuple[str, Scores]]
 Array = NDArray[Any]
@@ -89,9 +91,16 @@ def training_curves(history: Mapping[str, Array]) -> Figure:
     return figure
 
 
-def roc_figure(curves: Curves, ax: Axes | None = None) -> Figure:
-    """Draw ROC curves, each with its area; a curve without both classes is named as missing."""
+def roc_figure(curves: Curves, ax: Axes | None = None, bands: Sequence[Band | None] = ()) -> Figure:
+    """Draw ROC curves, each with its area; a curve without both classes is named as missing.
+
+    Args:
+        curves: names and scores.
+        ax: where to draw; by default a new figure.
+        bands: the 95 % band of each curve, or nothing.
+    """
     figure, ax = _axes(ax, (5.6, 5.4))
+    _shade(ax, curves, bands)
     drawn = [(label, scores) for label, scores in curves if scores.both_classes]
     for index, (label, scores) in enumerate(drawn):
         _roc_line(ax, scores, PALETTE[index % 7], label=f"{label}: AUC {scores.auc:.4f}")
@@ -122,9 +131,16 @@ def roc_fan(epochs: Sequence[int], scores: Sequence[Scores], ax: Axes | None = N
     return figure
 
 
-def pr_figure(curves: Curves, ax: Axes | None = None) -> Figure:
-    """Draw precision-recall curves; a dotted line is what guessing gives on the same faces."""
+def pr_figure(curves: Curves, ax: Axes | None = None, bands: Sequence[Band | None] = ()) -> Figure:
+    """Draw precision-recall curves; a dotted line is what guessing gives on the same faces.
+
+    Args:
+        curves: names and scores.
+        ax: where to draw; by default a new figure.
+        bands: the 95 % band of each curve, or nothing.
+    """
     figure, ax = _axes(ax, (5.6, 5.4))
+    _shade(ax, curves, bands)
     drawn = [(label, scores) for label, scores in curves if scores.both_classes]
     for index, (label, scores) in enumerate(drawn):
         points, color = pr_points(scores), PALETTE[index % 7]
@@ -137,6 +153,36 @@ def pr_figure(curves: Curves, ax: Axes | None = None) -> Figure:
     ax.set(xlabel="recall", ylabel="precision")
     _finish_square(ax)
     _legend_or_note(ax, bool(drawn), "lower left")
+    return figure
+
+
+def _shade(ax: Axes, curves: Curves, bands: Sequence[Band | None]) -> None:
+    """Shade the band of each curve that is drawn, in its colour."""
+    drawn = [band for (_, scores), band in zip(curves, bands, strict=False) if scores.both_classes]
+    for index, band in enumerate(drawn):
+        if band is not None:
+            color = PALETTE[index % 7]
+            ax.fill_between(band.x, band.low, band.high, color=color, alpha=0.18, lw=0)
+
+
+def slices_figure(slices: Slices) -> Figure:
+    """Draw the share told right of each slice with its 95 % interval, beside that of all faces."""
+    rows = slices.rows
+    figure = Figure(figsize=(7.2, 1.2 + 0.24 * max(len(rows), 4)), layout="constrained")
+    ax = figure.subplots()
+    ax.axvspan(slices.right.low, slices.right.high, color=GREY, alpha=0.2, lw=0)
+    ax.axvline(slices.right.value, color=GREY, lw=1, label=f"all {slices.n:,} faces")
+    facts = list(dict.fromkeys(row.fact for row in rows))
+    for place, row in enumerate(rows):
+        right, color = row.right, PALETTE[facts.index(row.fact) % 6]
+        reach = [[right.value - right.low], [right.high - right.value]]
+        ax.errorbar(right.value, place, xerr=reach, fmt="o", ms=4, lw=1.4, color=color, capsize=2)
+    ax.set_yticks(range(len(rows)), [f"{row.fact}: {row.value} ({row.n:,})" for row in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel("share told right")
+    ax.tick_params(axis="y", labelsize=8)
+    ax.grid(axis="x", alpha=0.3)
+    ax.legend(fontsize=9, loc="lower left")
     return figure
 
 

@@ -79,6 +79,12 @@ def run_of(weights: Path) -> Path:
     return weights.parent.parent if weights.parent.name == "weights" else weights.parent
 
 
+def results_folder(weights: Path, kind: str, label: str) -> Path:
+    """Return <run folder>/<kind>/<label>; weights other than best.pt add their name."""
+    name = label if weights.stem == "best" else f"{label}-{weights.stem}"
+    return run_of(weights) / kind / name
+
+
 def scores_file(run: Path, series: str, epoch: int) -> Path:
     """Return where the scores of a series (val, real_val) at an epoch are kept."""
     return run / "scores" / f"{series}_{epoch:03d}.npz"

@@ -240,7 +240,8 @@ def _draw(session: "Session", tracker: "Tracker") -> None:
 
 
 def _test(session: "Session") -> None:
-    from masktrain.evaluate import EvaluateConfig, describe, evaluate, write_result
+    from masktrain.evaluate import EvaluateConfig, describe, evaluate
+    from masktrain.evaluation_files import write_result
 
     found = evaluate(
         EvaluateConfig(

@@ -12,8 +12,11 @@ import pytest
 import torch
 
 from masktrain import evaluate
+from masktrain.calibration import fit_temperature
 from masktrain.metrics import Scores, evaluate_scores
 from masktrain.model import Preprocessing, build_model, save_checkpoint
+from masktrain.run_folder import save_scores
+from masktrain.thresholds import choose_threshold, parse_threshold
 
 FILES = {
     "metrics.json",
@@ -22,6 +25,9 @@ FILES = {
     "roc.png",
     "pr.png",
     "calibration.png",
+    "slices.md",
+    "slices.png",
+    "top_losses.jpg",
 }
 
 
@@ -132,6 +138,44 @@ def test_the_threshold_can_be_given_and_moves_the_counts(
         assert metrics["threshold_from"] == "--threshold"
 
 
+def test_a_threshold_is_chosen_on_the_runs_validation_and_never_on_the_faces(
+    weights: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = weights.parent.parent
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 200)
+    scores = Scores(labels, np.clip(rng.normal(0.2 + 0.1 * labels, 0.05), 0, 1), 0.5)
+    words = ("--weights", weights, "--data", data, "--output", tmp_path / "out")
+    assert run_main(*words, "--threshold", "youden", "--chosen-on", "real_val") == 1
+    assert "the run's own real_val scores of epoch 3" in capsys.readouterr().err
+    save_scores(run, "real_val", 3, scores)
+    for rule in ("youden", "fnr=0.05", "cost=10:1"):
+        assert run_main(*words, "--threshold", rule, "--chosen-on", "real_val") == 0
+        metrics = read_metrics(tmp_path / "out")
+        wanted = choose_threshold(scores, parse_threshold(rule))  # type: ignore[arg-type]
+        assert metrics["threshold"] == pytest.approx(wanted)
+        assert metrics["threshold_from"] == f"{rule} on real_val"
+    calibration = metrics["calibration"]
+    assert isinstance(calibration, dict) and calibration["temperature_from"] == "real_val"
+    assert calibration["temperature"] == pytest.approx(fit_temperature(scores))
+    shutil.rmtree(run / "scores")
+
+
+def test_a_list_of_facts_makes_slices(weights: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "facts.csv").write_text(
+        "path,light\nno_mask/face 0.é.png,dim\nwearing_mask/face 1.é.png,dim\n", encoding="utf-8"
+    )
+    words = ("--weights", weights, "--data", data, "--output", tmp_path / "out")
+    assert run_main(*words, "--facts", tmp_path / "facts.csv") == 0
+    slices = read_metrics(tmp_path / "out")["slices"]
+    assert isinstance(slices, dict)
+    (row,) = [row for row in slices["rows"] if row["fact"] == "light"]
+    said = {row["path"]: float(row["score"]) >= 0.5 for row in read_predictions(tmp_path / "out")}
+    right = [not said["no_mask/face 0.é.png"], said["wearing_mask/face 1.é.png"]]
+    assert (row["value"], row["n"], row["right"]["value"]) == ("dim", 2, np.mean(right))
+    assert "| light | dim | 2 |" in (tmp_path / "out/slices.md").read_text(encoding="utf-8")
+
+
 def test_unreadable_files_are_skipped_and_listed(
     weights: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,7 +209,9 @@ def test_with_one_class_what_needs_both_is_null_and_one_line_says_so(
         (data / missing / "bad.png").write_text("no image")
     assert run_main("--weights", weights, "--data", data, "--output", tmp_path / "out") == 0
     metrics = read_metrics(tmp_path / "out")
-    unknown = {key for key, v in metrics.items() if isinstance(v, dict) and v["value"] is None}
+    unknown = {
+        key for key, v in metrics.items() if isinstance(v, dict) and v.get("value", 0) is None
+    }
     rate = "specificity" if missing == "no_mask" else "sensitivity"
     assert unknown == {"balanced_accuracy", "precision", "f1", "roc_auc", "pr_auc", rate}
     present = "wearing_mask" if missing == "no_mask" else "no_mask"
@@ -247,7 +293,7 @@ def test_weights_that_cannot_be_read_give_one_line_and_exit_1(
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("threshold", 1.5, "threshold must be in [0, 1], got 1.5"),
+        ("threshold", 1.5, "threshold must be a number from 0 to 1"),
         ("batch-size", 0, "batch_size must be >= 1, got 0"),
     ],
 )

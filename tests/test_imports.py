@@ -18,6 +18,7 @@ MAY_AT_IMPORT = {
     "masktrain.evaluate": {"tyro"},
     "masktrain.report": {"tyro"},
     "masktrain.ablate": {"tyro"},
+    "masktrain.compare": {"tyro"},
     "masktrain.face_fit": {"tyro"},
     "masktrain.face_photos": {"tqdm"},
 }
@@ -34,8 +35,14 @@ TORCHLESS = (
     "face_model",
     "styles",
     "leaks",
+    "thresholds",
+    "calibration",
+    "resampling",
+    "slices",
+    "compare",
+    "plans",
 )
-ENTRIES = ("train", "evaluate", "prepare", "report", "ablate", "probes")
+ENTRIES = ("train", "evaluate", "prepare", "report", "ablate", "probes", "compare")
 
 
 def imported(nodes: list[ast.AST], package: str) -> set[str]:
