@@ -222,9 +222,7 @@ def crop_face(image: np.ndarray, landmarks: Landmarks, crop_px: int = 128) -> Fa
     x0, y0, x1, y1 = box = face_box(landmarks)
     side = max(8, round(CROP_SCALE * max(x1 - x0, y1 - y0)))
     left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
-    square = _cut(image, left, top, side)
-    shrink = cv2.INTER_AREA if side > crop_px else cv2.INTER_LINEAR
-    crop = cv2.resize(square, (crop_px, crop_px), interpolation=shrink)
+    crop = _cut(image, left, top, side, crop_px)
     scale = crop_px / side
     # Pixel centres, not corners, are the points' origin: hence the halves.
     shift = np.array([(0.5 - left) * scale - 0.5, (0.5 - top) * scale - 0.5])
@@ -242,12 +240,29 @@ def face_box(landmarks: Landmarks) -> tuple[float, float, float, float]:
     return x0, y0, x1, y1
 
 
-def _cut(image: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
-    """Cut a square that may reach beyond the photo; what is beyond repeats the border."""
+def cut_square(
+    image: np.ndarray, middle: tuple[float, float], side: float, crop_px: int = 128
+) -> np.ndarray:
+    """Cut a square out of a photo; what is beyond its border repeats it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        middle: of the square, x and y in pixels.
+        side: of the square, pixels.
+        crop_px: side of the crop that is made of it.
+    """
+    whole = max(8, round(side))
+    left, top = round(middle[0] - whole / 2), round(middle[1] - whole / 2)
+    return _cut(image, left, top, whole, crop_px)
+
+
+def _cut(image: np.ndarray, left: int, top: int, side: int, crop_px: int) -> np.ndarray:
     height, width = image.shape[:2]
     columns = np.clip(np.arange(left, left + side), 0, width - 1)
     rows = np.clip(np.arange(top, top + side), 0, height - 1)
-    return image[rows[:, None], columns[None]]
+    square = image[rows[:, None], columns[None]]
+    shrink = cv2.INTER_AREA if side > crop_px else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(square, (crop_px, crop_px), interpolation=shrink))
 
 
 def fingerprint(image: np.ndarray) -> str:

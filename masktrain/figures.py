@@ -293,6 +293,28 @@ def image_grid(images: Sequence[Array], titles: Sequence[str], columns: int = 8)
     return figure
 
 
+def sectioned_grid(sections: Mapping[str, Sequence[tuple[Array, str]]], columns: int = 6) -> Figure:
+    """Draw pictures with captions, in sections below each other.
+
+    Args:
+        sections: by title, (H, W, 3) uint8 RGB pictures and their captions.
+        columns: pictures side by side.
+    """
+    rows = [max(1, math.ceil(len(items) / columns)) for items in sections.values()]
+    figure = Figure(figsize=(1.9 * columns, 2.45 * sum(rows) + 0.4 * len(rows)), dpi=100)
+    figure.set_layout_engine("constrained")
+    parts = np.atleast_1d(np.asarray(figure.subfigures(len(rows), 1, height_ratios=rows)))
+    for part, (title, items), count in zip(parts, sections.items(), rows, strict=True):
+        part.suptitle(title, fontsize=12, x=0.01, ha="left")
+        panels = part.subplots(count, columns, squeeze=False).ravel()
+        for ax in panels:
+            ax.axis("off")
+        for ax, (image, caption) in zip(panels, items, strict=False):
+            ax.imshow(image)
+            ax.set_title(caption, fontsize=8)
+    return figure
+
+
 def side_by_side(count: int, panel_size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """Return a figure with `count` panels in a row, each of the given size in inches."""
     width, height = panel_size

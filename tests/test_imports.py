@@ -42,7 +42,7 @@ TORCHLESS = (
     "compare",
     "plans",
 )
-ENTRIES = ("train", "evaluate", "prepare", "report", "ablate", "probes", "compare")
+ENTRIES = ("train", "evaluate", "prepare", "report", "ablate", "probes", "compare", "predict")
 
 
 def imported(nodes: list[ast.AST], package: str) -> set[str]:

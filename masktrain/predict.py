@@ -1,0 +1,255 @@
+"""Ask a network about anybody's photos: ``python -m masktrain.predict --weights RUN --custom DIR``.
+
+Photos of any size; faces are found, cut out and judged, each with how it was found. Below them is
+what the network says of pictures that it was never meant for, drawn by code. Writes
+predictions.csv and predictions.png.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from MaskTheFace.commands import run_command
+
+# torch and OpenCV take seconds to import: --help does without them.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from masktrain.finders import Finder, FoundFace
+    from masktrain.model import Classifier
+
+COLUMNS = ("photo", "face", "found_by", "box_xyxy", "said", "probability", "said_wear", "advice")
+DRAWN = "drawn by code"
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Say of every face in some photos whether it wears a mask."""
+
+    weights: Path
+    """A checkpoint, or a run folder (its weights/best.pt)."""
+    custom: Path | None = None
+    """A folder of photos, or one photo; without it only the drawn examples are shown."""
+    finder: Path | None = None
+    """YuNet's .onnx file, which finds masked faces too; else dlib, which misses most of them."""
+    limit: int = 0
+    """At most so many photos; 0: all."""
+    shown: int = 48
+    """Faces on the sheet; predictions.csv has all."""
+    output: Path | None = None
+    """Folder to write; by default <run folder>/predictions."""
+    device: str = "auto"
+    """auto (cuda if there is one), cpu, cuda, cuda:1, mps ..."""
+
+    def __post_init__(self) -> None:
+        """Check the values; raise ValueError naming the field, the rule and the value."""
+        for name, least in (("limit", 0), ("shown", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One face, or one drawn picture, and what the network says of it."""
+
+    photo: str
+    face: int
+    """Number in its photo, from 1, largest first."""
+    found: FoundFace
+    said: str
+    probability: float
+    """Of what is said."""
+    way: str
+    """How the mask is worn, from networks that tell it."""
+
+    @property
+    def advice(self) -> str:
+        """What the person may do; empty for nothing."""
+        from MaskTheFace.wear import advice
+
+        return advice(self.said, self.way)
+
+    def row(self) -> tuple[object, ...]:
+        """Return the values of COLUMNS."""
+        box = " ".join(map(str, self.found.box_xyxy))
+        told = (self.said, f"{self.probability:.4f}", self.way, self.advice)
+        return self.photo, self.face, self.found.how, box, *told
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Everything that was asked about.
+
+    Attributes:
+        faces: in the user's photos.
+        oddities: pictures that no network of masks was meant for.
+        failed: (photo, reason) of each that could not be read.
+    """
+
+    faces: tuple[Prediction, ...]
+    oddities: tuple[Prediction, ...]
+    failed: tuple[tuple[str, str], ...]
+    folder: Path
+
+    def csv(self) -> str:
+        """Return a row for each face and each drawn picture."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(one.row() for one in (*self.faces, *self.oddities))
+        return text.getvalue()
+
+    def summary(self) -> str:
+        """Return what a person reads at the end."""
+        lines = [_counts("faces", self.faces)] if self.faces else []
+        whole = sum(one.found.how == "whole picture" for one in self.faces)
+        if whole:
+            lines.append(f"  {whole} photos without a face that was found: taken as they are")
+        lines.append(_counts("pictures drawn by code, none with a mask", self.oddities))
+        lines += [f"skipped {photo}: {reason}" for photo, reason in self.failed]
+        return "\n".join([*lines, f"written to {self.folder}"])
+
+
+def _counts(what: str, found: Sequence[Prediction]) -> str:
+    said = [one.said for one in found]
+    counts = ", ".join(f"{said.count(name)} {name}" for name in dict.fromkeys(said))
+    return f"{len(found)} {what}: {counts}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return an exit code of `MaskTheFace.commands`."""
+    return run_command("predict", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    import tyro
+
+    from MaskTheFace.images import write_bytes
+    from masktrain.figures import save_figure
+
+    config = tyro.cli(PredictConfig, args=argv, prog="python -m masktrain.predict")
+    found = predict(config)
+    write_bytes(found.folder / "predictions.csv", found.csv().encode())
+    save_figure(sheet(found, config.shown), found.folder / "predictions.png")
+    print(found.summary())
+    return 0
+
+
+def predict(config: PredictConfig) -> Predictions:
+    """Find and judge every face; nothing is written yet.
+
+    Raises:
+        CheckpointError: the weights are missing or damaged.
+        FaceError: the finder cannot be used. ImageError: no such folder.
+        ValueError: the device cannot be used; nothing to look at.
+    """
+    from masktrain.engine import pick_device
+    from masktrain.finders import FoundFace, open_finder
+    from masktrain.model import load_classifier
+    from masktrain.oddities import draw_oddities
+    from masktrain.run_folder import run_of, weights_file
+
+    weights = weights_file(config.weights)
+    classifier = load_classifier(weights, str(pick_device(config.device)))
+    named: list[Named] = []
+    failed: list[tuple[str, str]] = []
+    if config.custom is not None:
+        named, failed = _find_faces(config.custom, open_finder(config.finder), config.limit)
+    drawn = [
+        (oddity.name, 1, FoundFace(oddity.image, (0, 0, *oddity.image.shape[1::-1]), DRAWN))
+        for oddity in draw_oddities()
+    ]
+    told = _judge(classifier, [*named, *drawn], config.device)
+    return Predictions(
+        faces=tuple(told[: len(named)]),
+        oddities=tuple(told[len(named) :]),
+        failed=tuple(failed),
+        folder=config.output or run_of(weights) / "predictions",
+    )
+
+
+Named = tuple[str, int, "FoundFace"]
+
+
+def _find_faces(
+    custom: Path, find: Finder, limit: int
+) -> tuple[list[Named], list[tuple[str, str]]]:
+    from MaskTheFace.images import ImageError, list_images, read_image, relative_name
+
+    photos = [custom] if custom.is_file() else list_images(custom)
+    if not photos:
+        raise ValueError(f"{custom}: no images in this folder; give one that holds photos")
+    named: list[Named] = []
+    failed = []
+    for photo in photos[: limit or None]:
+        name = photo.name if photo == custom else relative_name(photo, custom)
+        try:
+            faces = find(read_image(photo))
+        except ImageError as error:
+            failed.append((name, str(error)))
+            continue
+        named += [(name, number, face) for number, face in enumerate(faces, 1)]
+    return named, failed
+
+
+def _judge(classifier: Classifier, named: Sequence[Named], device: str) -> list[Prediction]:
+    from masktrain.augment import eval_transform
+    from masktrain.data import CLASSES, CROP_PX, Crops, eval_loader, resized
+    from masktrain.engine import collect_scores, pick_device
+    from masktrain.multiclass import ClassScores
+
+    crops = Crops(
+        images=np.stack([resized(face.image, CROP_PX) for _, _, face in named]),
+        labels=np.zeros(len(named), np.int64),
+        paths=("",) * len(named),
+        root=Path(),
+    )
+    loader = eval_loader(crops, eval_transform(classifier.preprocessing), 64)
+    scores = collect_scores(classifier.net, loader, pick_device(device))
+    found = []
+    for place, (photo, number, face) in enumerate(named):
+        if isinstance(scores, ClassScores):
+            said, sure = int(scores.said[place]), float(scores.of_said[place])
+            way = scores.said_ways[place]
+        else:
+            chance = float(scores.scores[place])
+            said, way = int(chance >= classifier.threshold), ""
+            sure = chance if said else 1 - chance
+        found.append(Prediction(photo, number, face, CLASSES[said], sure, way))
+    return found
+
+
+def sheet(found: Predictions, shown: int) -> Figure:
+    """Draw faces with what is said of them, then the pictures drawn by code."""
+    from masktrain.figures import sectioned_grid
+
+    sections = {}
+    if found.faces:
+        several = f", the first {shown}" if len(found.faces) > shown else ""
+        sections[f"your photos: {len(found.faces)} faces{several}"] = found.faces[:shown]
+    sections["never meant for: drawn by code, none wears a mask"] = found.oddities
+    return sectioned_grid(
+        {
+            title: [(one.found.image, _caption(one)) for one in several]
+            for title, several in sections.items()
+        }
+    )
+
+
+def _caption(one: Prediction) -> str:
+    name = one.photo if len(one.photo) <= 24 else f"...{one.photo[-21:]}"
+    how = "" if one.found.how == DRAWN else f"\n({one.found.how})"
+    way = f", {one.way}" if one.way not in ("", "correct") else ""
+    return f"{name}\n{one.said}{way} {one.probability:.2f}{how}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
