@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -291,6 +292,41 @@ def image_grid(images: Sequence[Array], titles: Sequence[str], columns: int = 8)
         ax.imshow(image, interpolation="nearest")
         ax.set_title(title, fontsize=8, pad=2)
     return figure
+
+
+def network_figure(stages: Sequence[tuple[str, str, tuple[int, ...], int]], size_px: int) -> Figure:
+    """Draw a network as a row of blocks: tall is a large picture, wide are many channels.
+
+    Args:
+        stages: name, description, shape that leaves it, parameters, in order.
+        size_px: side of the picture that enters.
+    """
+    shown = [("input", "", (3, size_px, size_px), 0), *stages]
+    figure = Figure(figsize=(max(8.0, 1.15 * len(shown)), 4.4), layout="constrained")
+    ax = figure.subplots()
+    most = max(math.log2(shape[0] + 1) for _, _, shape, _ in shown)
+    at = 0.0
+    for place, (name, _, shape, parameters) in enumerate(shown):
+        side = shape[1] if len(shape) == 3 else 1
+        height = 0.12 + 0.88 * side / size_px
+        width = 0.16 + 0.5 * math.log2(shape[0] + 1) / most
+        color = GREY if place == 0 else PALETTE[(place - 1) % 6]
+        ax.add_patch(Rectangle((at, -height / 2), width, height, facecolor=color, alpha=0.85))
+        ax.text(at + width / 2, 0.56, name, ha="center", va="bottom", fontsize=9, weight="bold")
+        text = " x ".join(map(str, shape)) + (f"\n{_millions(parameters)}" if parameters else "")
+        ax.text(at + width / 2, -0.56, text, ha="center", va="top", fontsize=8)
+        if place:
+            ax.annotate("", (at - 0.02, 0), (at - 0.3, 0), arrowprops={"arrowstyle": "->"})
+        at += width + 0.34
+    ax.set(xlim=(-0.2, at), ylim=(-0.85, 0.75))
+    ax.set_axis_off()
+    return figure
+
+
+def _millions(count: int) -> str:
+    if count >= 100_000:
+        return f"{count / 1e6:.2f} M"
+    return f"{count / 1e3:.1f} k"
 
 
 def sectioned_grid(sections: Mapping[str, Sequence[tuple[Array, str]]], columns: int = 6) -> Figure:

@@ -1,8 +1,9 @@
-"""Draw the plots of a run from its files: ``python -m masktrain.report RUN [RUN ...]``.
+"""Report on runs from their files: ``python -m masktrain.report RUN [RUN ...]``.
 
 Reads results.csv, config.json and scores/*.npz; writes results.png, roc.png, pr.png,
 confusion_matrix.png and calibration.png beside them, and results.md from what evaluate left in
-eval/. The weights are not needed, nor is torch.
+eval/. Then writes reports/<run>/report.md, report.html and report.pdf (`report_content`) with the
+pictures they show. Plots need neither weights nor torch.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from masktrain.best import best_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from masktrain.architecture import Stage
     from masktrain.metrics import Scores
     from masktrain.multiclass import ClassScores
 
@@ -47,6 +49,12 @@ class ReportConfig:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Run folders, such as runs/20261120-101500-masktrain."""
+    output: Path = Path("reports")
+    """Folder for <run>/report.md, report.html, report.pdf and their pictures."""
+    ablations: Path = Path("reports/ablations")
+    """Folder with the tables that masktrain.ablate made, for the report to hold."""
+    plots_only: bool = False
+    """Draw the plots into the run folders and write no report."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     failed = False
     for run in config.runs:
         try:
-            print("\n".join(str(path) for path in write_run_plots(run)))
-        except (ReportError, OSError) as error:
+            written = write_run_plots(run)
+            if not config.plots_only:
+                written += write_report(run, config.output / run.resolve().name, config.ablations)
+            print("\n".join(str(path) for path in written))
+        except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True
     return int(failed)
@@ -103,6 +114,50 @@ def write_run_plots(run: Path) -> list[Path]:
         (run / "results.md").write_text(table, encoding="utf-8")
         written.append(run / "results.md")
     return written
+
+
+def write_report(run: Path, folder: Path, ablations: Path) -> list[Path]:
+    """Write the report of a run as Markdown, HTML and PDF, with the pictures it shows.
+
+    Args:
+        run: a run folder with its plots.
+        folder: where the report goes; pictures are copied there.
+        ablations: <plan>/ablation.md are taken up from here.
+
+    Returns:
+        The three files.
+
+    Raises:
+        ContentError: a file of the run is damaged. OSError: a file cannot be read or written.
+    """
+    from masktrain.document import markdown
+    from masktrain.document_html import html_page
+    from masktrain.document_pdf import write_pdf
+    from masktrain.report_content import RunRecord, content, gathered
+    from masktrain.report_pictures import draw_pictures
+
+    record = RunRecord(run, ablations)
+    folder.mkdir(parents=True, exist_ok=True)
+    network = stages(run, record.config)
+    pictures = draw_pictures(run, dict(record.config), network, folder)
+    blocks = gathered(content(record, pictures, network), folder)
+    (folder / "report.md").write_text(markdown(blocks, folder), encoding="utf-8")
+    (folder / "report.html").write_text(html_page(blocks), encoding="utf-8")
+    write_pdf(blocks, folder / "report.pdf")
+    return [folder / f"report.{kind}" for kind in ("md", "html", "pdf")]
+
+
+def stages(run: Path, config: Mapping[str, Any]) -> list[Stage]:
+    """Return the stages of a run's network.
+
+    Raises:
+        CheckpointError: its weights are damaged.
+    """
+    from masktrain.architecture import stages_of
+    from masktrain.report_pictures import preprocessing_of
+
+    shape = preprocessing_of(run, config)
+    return stages_of(str(config["model"]), shape.logits, shape.size_px)
 
 
 COLUMNS = {

@@ -51,7 +51,13 @@ from masktrain.model import (
     save_checkpoint,
 )
 from masktrain.online import load_occluded, load_online
-from masktrain.run_folder import describe_environment, new_run, note_resume, save_scores
+from masktrain.run_folder import (
+    describe_environment,
+    new_run,
+    note_resume,
+    save_scores,
+    write_json,
+)
 
 THRESHOLD, THRESHOLD_FROM = 0.5, "fixed"
 
@@ -190,6 +196,7 @@ def open_session(config: TrainConfig, data: Path) -> Session:
     environment = describe_environment(_device_name(device), precision)
     if config.resume is None:
         session.run = new_run(config, environment)
+        write_json(session.run / "data.json", _describe_data(session))
         session.save_last()
     else:
         session.run = config.resume
@@ -259,6 +266,18 @@ def build_session(
             config.lr, config.epochs * steps, round(config.warmup_epochs * steps)
         ),
     )
+
+
+def _describe_data(session: Session) -> dict[str, Any]:
+    """Return what the run learns from and is judged on, for its report."""
+    crops = {
+        series: {
+            name: int((found.labels == label).sum())
+            for label, name in enumerate(CLASSES[: session.config.classes])
+        }
+        for series, found in session.crops.items()
+    }
+    return {"data": session.data.as_posix(), "crops": crops}
 
 
 def describe_session(session: Session) -> str:

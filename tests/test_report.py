@@ -110,11 +110,11 @@ def test_results_that_cannot_be_drawn_are_explained(run: Path, text: str, words:
 def test_the_command_draws_good_runs_and_names_bad_ones(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert report.main([str(tmp_path / "nothing"), str(run)]) == 1
+    assert report.main([str(tmp_path / "nothing"), str(run), "--plots-only"]) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and "is not a run folder" in captured.err
     assert {Path(line).name for line in captured.out.splitlines()} == PLOTS
-    assert report.main([str(run)]) == 0
+    assert report.main([str(run), "--plots-only"]) == 0
 
 
 def test_the_command_without_a_run_says_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,10 +122,10 @@ def test_the_command_without_a_run_says_what_it_needs(capsys: pytest.CaptureFixt
     assert "at least one run folder" in capsys.readouterr().err
 
 
-def test_reports_need_no_torch(run: Path) -> None:
+def test_plots_need_no_torch(run: Path) -> None:
     script = "import sys; from masktrain import report; code = report.main(sys.argv[1:]); "
     script += "sys.exit(code or 'torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script, str(run)], check=False)
+    done = subprocess.run([sys.executable, "-c", script, str(run), "--plots-only"], check=False)
     assert done.returncode == 0
 
 

@@ -1,0 +1,213 @@
+"""A report says what the run's files say: change a file and the report changes with it."""
+
+import csv
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import write_rgb
+
+from masktrain import report
+from masktrain.architecture import stages_of
+from masktrain.config import TrainConfig
+from masktrain.document import Heading, Picture, markdown
+from masktrain.model import Preprocessing, build_model, save_checkpoint
+from masktrain.multiclass import OUTPUTS
+from masktrain.report_content import ContentError, RunRecord, content, gathered
+from masktrain.report_pictures import training_samples
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = sorted(path.parent for path in ROOT.glob("reports/runs/*/config.json"))
+SECTIONS = {"Task", "Data", "Network", "Training", "Results", "Ablations", "Limits and ethics"}
+SECTIONS |= {"How to reproduce", "Model card", "Data sheet"}
+
+
+def interval(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
+def metrics(split: str | None, auc: float) -> dict[str, object]:
+    names = ("roc_auc", "balanced_accuracy", "sensitivity", "specificity")
+    calibration = {"n": 50, "ece": interval(0.123), "temperature": 1.75, "temperature_from": "val"}
+    return {
+        "n": 50,
+        "split": split,
+        "threshold": 0.5,
+        "calibration": calibration | {"ece_tempered": interval(0.045)},
+        **{name: interval(auc - 0.1 * place) for place, name in enumerate(names)},
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Return a run folder with what a report reads; its numbers are made up and told apart."""
+    folder = tmp_path / "20261121-101500-tiny"
+    config = TrainConfig(
+        model="mobilenet_v3_small", init="none", real_val=Path("photos/real_val"), occluders=0.4
+    )
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config.to_dict()))
+    environment = {"git_commit": "abc123", "cores": 2, "device": "cpu", "precision": "float32"}
+    environment |= {"python": "3.11", "packages": {"torch": "2.14"}}
+    environment |= {"command": ["train.py", "--epochs", "1"]}
+    (folder / "env.json").write_text(json.dumps(environment))
+    crops = {"train": {"no_mask": 1234, "wearing_mask": 1235}}
+    (folder / "data.json").write_text(json.dumps({"data": "data/mine", "crops": crops}))
+    with (folder / "results.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("epoch", "time_s", "val/auc", "val/loss"), (0, 9, 0.5, 0.7)])
+        writer.writerow((1, 7191, 0.9, 0.3))
+    for name, split, auc in (("mine-test", "test", 0.99), ("real_test", None, 0.97)):
+        where = folder / "eval" / name
+        where.mkdir(parents=True)
+        (where / "metrics.json").write_text(json.dumps(metrics(split, auc)))
+        write_rgb(where / "confusion_matrix.png", np.full((40, 40, 3), 200, np.uint8))
+    (folder / "eval/real_test/slices.md").write_text(
+        "# Slices\n\nIntro.\n\n| fact | value |\n|---|---|\n| turn | 0 |\n\nWorst: **turn 0**.\n"
+    )
+    (folder / "probes").mkdir()
+    (folder / "probes/probes.md").write_text("# Shortcut probes\n\nNone passed 0.321.\n")
+    return folder
+
+
+def text_of(run: Path) -> str:
+    return markdown(content(RunRecord(run, run / "none"), {}, []), run)
+
+
+def test_numbers_of_the_report_are_those_of_the_files(run: Path) -> None:
+    (run / "results.md").write_text(report.results_table(run))
+    text = text_of(run)
+    for wanted in (
+        "On 50 real faces (real_test)",
+        "ROC-AUC 0.970 (0.960 to 0.980), balanced accuracy 0.870 (0.860 to 0.880)",
+        "| train | 1,234 | 1,235 |",
+        "| share of faces with something before them | 0.4 |",
+        "| real_test | 50 | 0.123 (0.113 to 0.133) | 1.75 | 0.045 (0.035 to 0.055) |",
+        "Worst: **turn 0**.",
+        "None passed 0.321.",
+        "| commit | abc123 |",
+        "| time | 2.0 hours for 1 epochs and their evaluation |",
+        "about 0.04 kWh (assumed: 10 W for each of 2 cores)",
+        "python -m masktrain.train --epochs 1",
+    ):
+        assert wanted in text, wanted
+    assert (run / "results.md").read_text().strip() in text.replace("| --- |", "|---|").replace(
+        " --- |", "---|"
+    )
+    assert {line[3:] for line in text.splitlines() if line.startswith("## ")} >= SECTIONS - {
+        "Network"
+    }
+
+
+def test_another_file_makes_another_report(run: Path) -> None:
+    before = text_of(run)
+    path = run / "eval/real_test/metrics.json"
+    path.write_text(json.dumps(metrics(None, 0.55)))
+    after = text_of(run)
+    assert "ROC-AUC 0.550" in after and "ROC-AUC 0.970" not in after and before != after
+
+
+def test_the_headline_is_of_faces_that_chose_nothing(run: Path) -> None:
+    assert RunRecord(run, run).headline == "real_test"
+    (run / "eval/real_test").rename(run / "eval/real_val")
+    assert RunRecord(run, run).headline is None
+    assert "no headline" in text_of(run)
+
+
+def test_a_gpu_has_its_own_estimate(run: Path) -> None:
+    record = json.loads((run / "env.json").read_text())
+    (run / "env.json").write_text(json.dumps(record | {"device": "cuda:0 (NVIDIA H200)"}))
+    assert "about 1.40 kWh (a GPU at 700 W, an upper bound)" in text_of(run)
+
+
+def test_plans_that_were_not_run_are_said_to_be(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ablations" / "core"
+    folder.mkdir(parents=True)
+    (folder / "ablation.md").write_text("# Six choices\n\n| arm | x |\n|---|---|\n| flat | .1 |\n")
+    text = markdown(content(RunRecord(run, tmp_path / "ablations"), {}, []), run)
+    assert "### Six choices" in text and "| flat | .1 |" in text
+    assert "Planned and not run:" in text and "`ingredients`" in text and "`core`" not in text
+
+
+def test_the_command_writes_three_files_that_say_the_same(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "weights").mkdir()
+    preprocessing = Preprocessing()
+    payload = {"model": build_model("mobilenet_v3_small").state_dict(), "epoch": 1}
+    payload |= {"arch": "mobilenet_v3_small", "preprocessing": preprocessing.to_dict()}
+    save_checkpoint(run / "weights/best.pt", payload | {"threshold": 0.5, "threshold_from": "x"})
+    words = [str(run), "--output", str(tmp_path / "out"), "--ablations", str(tmp_path / "none")]
+    assert report.main(words) == 0
+    folder = tmp_path / "out" / run.name
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert str(folder / "report.pdf") in capsys.readouterr().out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    numbers = set(re.findall(r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)", text))
+    assert len(numbers) >= 4 and all(number in page for number in numbers)
+    pictures = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert {"samples.png", "network.png", "oddities.png"} <= set(pictures)
+    assert all((folder / name).is_file() for name in pictures)
+    assert page.count("data:image/") == len(pictures)
+    assert str(tmp_path) not in text + page
+    assert (folder / "report.pdf").stat().st_size > 50_000
+
+
+def test_pictures_of_two_evaluations_do_not_take_each_others_place(run: Path) -> None:
+    pictures = [
+        Picture(run / f"eval/{n}/confusion_matrix.png", n) for n in ("mine-test", "real_test")
+    ]
+    found = gathered([Heading("x", 1), *pictures], run.parent / "out")
+    paths = [block.path for block in found if isinstance(block, Picture)]
+    assert len(set(paths)) == 2 and all(path.is_file() for path in paths)
+
+
+def test_a_damaged_file_is_named(run: Path) -> None:
+    (run / "config.json").write_text("{")
+    with pytest.raises(ContentError, match=r"config\.json is damaged"):
+        text_of(run)
+    (run / "config.json").unlink()
+    with pytest.raises(ContentError, match=r"has no config\.json"):
+        text_of(run)
+
+
+@pytest.mark.parametrize("arch", ["resnet50", "resnet18", "mobilenet_v2_128", "mobilenet_v3_small"])
+def test_stages_have_all_parameters_of_the_network(arch: str) -> None:
+    net = build_model(arch, "none", len(OUTPUTS))
+    stages = stages_of(arch, len(OUTPUTS), 112)
+    assert sum(stage.parameters for stage in stages) == sum(p.numel() for p in net.parameters())
+    assert stages[-1].shape == (len(OUTPUTS),) and 6 <= len(stages) <= 20
+    with torch.inference_mode():
+        if arch.startswith("resnet"):
+            last = net.layer4(net.layer3(net.layer2(net.layer1(net.maxpool(net.conv1(
+                torch.zeros(1, 3, 112, 112)))))))  # fmt: skip
+            assert {stage.name: stage.shape for stage in stages}["layer4"] == tuple(last.shape[1:])
+
+
+def test_samples_are_drawn_people_dressed_as_the_run_says() -> None:
+    config = TrainConfig(classes=3, occluders=0.5)
+    sheet = training_samples(config)
+    assert sheet.ndim == 3 and sheet.dtype == np.uint8
+    assert np.array_equal(sheet, training_samples(config))
+    assert not np.array_equal(sheet, training_samples(dataclasses.replace(config, occluders=0.0)))
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_reports_of_the_repository_are_those_of_their_files(run: Path) -> None:
+    written = ROOT / "reports" / run.name / "report.md"
+    if not written.is_file():
+        pytest.skip("no report of this run is kept")
+    pictures = {
+        name: written.parent / f"{name}.png"
+        for name in ("samples", "network", "oddities")
+        if (written.parent / f"{name}.png").is_file()
+    }
+    record = RunRecord(run, ROOT / "reports/ablations")
+    again = content(record, pictures, report.stages(run, record.config))
+    kept = re.sub(r"\(figures/[^)]*\)", "()", written.read_text(encoding="utf-8"))
+    found = markdown(again, ROOT)
+    assert re.sub(r"\(reports/[^)]*\)", "()", found) == re.sub(r"\([\w-]+\.png\)", "()", kept)
