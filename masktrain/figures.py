@@ -1,5 +1,7 @@
 """From arrays to matplotlib figures: nothing is read, nothing is shown, no global state.
 
+``python -m masktrain.figures RUN --style paper`` writes those of a run as vector files: `paper`.
+
 Every function returns a `Figure`; those with an ``ax`` draw on it when it is given. Colours are
 Okabe and Ito's, or viridis for an order, so that they hold for colour-blind readers and in print.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -429,3 +432,9 @@ def _score_counts(ax: Axes, curves: Curves, bins: int) -> None:
     ax.set(xlabel="score (predicted probability)", ylabel="faces")
     ax.set_ylim(0.5, max(20.0, ax.get_ylim()[1]))
     ax.grid(alpha=0.3)
+
+
+if __name__ == "__main__":
+    from masktrain.paper import main
+
+    sys.exit(main())

@@ -101,19 +101,27 @@ def write_run_plots(run: Path) -> list[Path]:
         ReportError: this is no run folder, it has no finished epoch, or a file is damaged.
         OSError: a file cannot be read or written.
     """
-    from masktrain.figures import save_figure, training_curves
+    from masktrain.figures import save_figure
 
-    files = read_run(run)
-    figures = {"results.png": training_curves(files.history)}
-    if files.scores:
-        figures["roc.png"] = _draw_fans(files.scores)
-        figures |= _draw_best_epoch(files)
-    written = [save_figure(figure, run / name) for name, figure in figures.items()]
+    figures = run_figures(run)
+    written = [save_figure(figure, run / f"{name}.png") for name, figure in figures.items()]
     table = results_table(run)
     if table:
         (run / "results.md").write_text(table, encoding="utf-8")
         written.append(run / "results.md")
     return written
+
+
+def run_figures(run: Path) -> dict[str, Figure]:
+    """Draw every figure the run's files allow, by name; raises as `write_run_plots`."""
+    from masktrain.figures import training_curves
+
+    files = read_run(run)
+    figures = {"results": training_curves(files.history)}
+    if files.scores:
+        figures["roc"] = _draw_fans(files.scores)
+        figures |= _draw_best_epoch(files)
+    return figures
 
 
 def write_report(run: Path, folder: Path, ablations: Path) -> list[Path]:
@@ -299,9 +307,9 @@ def _draw_best_epoch(files: RunFiles) -> dict[str, Figure]:
         confusion_figure(measure(scores), ax, title=label)
     curves = [curve for label, scores in shown for curve in named_views(label, scores)]
     return {
-        "pr.png": pr_figure(curves),
-        "confusion_matrix.png": confusion,
-        "calibration.png": calibration_figure(curves),
+        "pr": pr_figure(curves),
+        "confusion_matrix": confusion,
+        "calibration": calibration_figure(curves),
     }
 
 

@@ -19,6 +19,7 @@ MAY_AT_IMPORT = {
     "masktrain.report": {"tyro"},
     "masktrain.ablate": {"tyro"},
     "masktrain.compare": {"tyro"},
+    "masktrain.paper": {"tyro"},
     "masktrain.face_fit": {"tyro"},
     "masktrain.face_photos": {"tqdm"},
 }
