@@ -43,7 +43,17 @@ TORCHLESS = (
     "compare",
     "plans",
 )
-ENTRIES = ("train", "evaluate", "prepare", "report", "ablate", "probes", "compare", "predict")
+ENTRIES = (
+    "train",
+    "evaluate",
+    "prepare",
+    "report",
+    "ablate",
+    "probes",
+    "compare",
+    "predict",
+    "audit",
+)
 
 
 def imported(nodes: list[ast.AST], package: str) -> set[str]:
