@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,9 @@ def test_another_file_makes_another_report(run: Path) -> None:
 
 def test_the_headline_is_of_faces_that_chose_nothing(run: Path) -> None:
     assert RunRecord(run, run).headline == "real_test"
+    shutil.copytree(run / "eval/real_test", run / "eval/another")
+    assert RunRecord(run, run).headline == "real_test", "not the first by name"
+    shutil.rmtree(run / "eval/another")
     (run / "eval/real_test").rename(run / "eval/real_val")
     assert RunRecord(run, run).headline is None
     assert "no headline" in text_of(run)
