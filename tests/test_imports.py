@@ -12,7 +12,17 @@ FILES = {
     for package in ("MaskTheFace", "masktrain")
     for path in sorted((ROOT / package).glob("*.py"))
 }
-OPTIONAL = {"wandb", "tensorboard", "dlib", "tyro", "tqdm", "gradio", "onnxruntime", "onnx"}
+OPTIONAL = {
+    "wandb",
+    "tensorboard",
+    "dlib",
+    "tyro",
+    "tqdm",
+    "gradio",
+    "onnxruntime",
+    "onnx",
+    "captum",
+}
 # Commands whose settings carry tyro's marks, and the script that fits the face model.
 MAY_AT_IMPORT = {
     "masktrain.evaluate": {"tyro"},
@@ -42,6 +52,11 @@ TORCHLESS = (
     "slices",
     "compare",
     "plans",
+    "heat",
+    "heat_figures",
+    "mask_regions",
+    "outcomes",
+    "explain_report",
 )
 ENTRIES = (
     "train",
@@ -53,6 +68,7 @@ ENTRIES = (
     "compare",
     "predict",
     "audit",
+    "explain",
 )
 
 
