@@ -80,8 +80,8 @@ def cpu_s(*words: str) -> float:
 
 
 def test_help_answers_in_half_a_second() -> None:
-    # Half a second where the command line's own library takes a twelfth, more on slower machines: on
-    # a busy one the ratio was seen to be 5.4, by NumPy and OpenCV.
+    # Half a second where the command line's own library takes a twelfth, more on slower machines;
+    # on a busy one the ratio was seen to be 5.4, by NumPy and OpenCV.
     limit = max(0.5, 6 * cpu_s("-c", "import tyro"))
     for module in MODULES:
         assert cpu_s("-m", module, "--help") < limit, module
