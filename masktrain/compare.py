@@ -110,9 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    config = tyro.cli(CompareConfig, args=argv, prog="python -m masktrain.compare")
     from MaskTheFace.images import write_bytes
 
-    config = tyro.cli(CompareConfig, args=argv, prog="python -m masktrain.compare")
     found = compare(config)
     first, second = config.runs
     folder = config.output or first / "compare" / f"{second.name}-{found.faces}"

@@ -75,9 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    config = tyro.cli(EvaluateConfig, args=argv, prog="python -m masktrain.evaluate")
     from masktrain.evaluation_files import write_result
 
-    result = evaluate(tyro.cli(EvaluateConfig, args=argv, prog="python -m masktrain.evaluate"))
+    result = evaluate(config)
     write_result(result)
     print(describe(result))
     return 0

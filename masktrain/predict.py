@@ -132,10 +132,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     import tyro
 
+    config = tyro.cli(PredictConfig, args=argv, prog="python -m masktrain.predict")
     from MaskTheFace.images import write_bytes
     from masktrain.figures import save_figure
 
-    config = tyro.cli(PredictConfig, args=argv, prog="python -m masktrain.predict")
     found = predict(config)
     write_bytes(found.folder / "predictions.csv", found.csv().encode())
     save_figure(sheet(found, config.shown), found.folder / "predictions.png")

@@ -17,6 +17,8 @@ MODULES = (
     "masktrain.train",
     "masktrain.evaluate",
     "masktrain.explain",
+    "masktrain.predict",
+    "masktrain.ablate",
 )
 
 
