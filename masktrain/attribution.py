@@ -191,7 +191,7 @@ def _line_of_cells(axis: int, cell: int) -> Callable[[Tensor], Tensor]:
 
 def _centre(weights: Tensor) -> float:
     """Return the mean place under weights (S,); nan where all are zero."""
-    held = weights.double().cpu()
+    held = weights.cpu().double()
     return float((held * torch.arange(len(held))).sum() / held.sum())
 
 

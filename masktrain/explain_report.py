@@ -26,6 +26,7 @@ FOLLOWS = 0.5
 """A cell that follows its place by less than this says little about where."""
 SHOWN_LEFT_OUT = 5
 TITLES = {"answer": "class and answer", "template": "mask", "wear": "worn"}
+SLICES = ("template", "wear")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,6 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that strict JSON accepts."""
-        worst = {method: worst_of(self.rows, method) for method in self.methods}
         record: dict[str, Any] = json_safe(
             {
                 **self.source,
@@ -91,7 +91,7 @@ class Report:
                 "gradcam_follow": self.follow,
                 "grids": [asdict(grid) for grid in self.grids],
                 "rows": [asdict(row) for row in self.rows],
-                "worst": {name: row and f"{row.kind}: {row.name}" for name, row in worst.items()},
+                "worst": {method: self._worst_names(method) for method in self.methods},
                 "no_numbers": self.no_numbers or None,
                 "left_out": [{"path": path, "reason": why} for path, why in self.left_out],
                 "faces": [_face_record(face) for face in self.faces],
@@ -128,6 +128,10 @@ class Report:
         ]
         return "\n".join(lines)
 
+    def _worst_names(self, method: str) -> dict[str, str | None]:
+        found = {kind: worst_of(self.rows, method, kind) for kind in SLICES}
+        return {kind: row.name if row else None for kind, row in found.items()}
+
     def _warning(self) -> list[str]:
         if self.follow is None or not self.follow < FOLLOWS:
             return []
@@ -153,7 +157,10 @@ class Report:
             for kind in TITLES:
                 if chosen := [r for r in self.rows if r.method == method and r.kind == kind]:
                     lines += [*_table(TITLES[kind], chosen), ""]
-            lines += [_worst_line(worst_of(self.rows, method)), ""]
+            lines += [
+                *(_worst_line(worst_of(self.rows, method, kind), kind) for kind in SLICES),
+                "",
+            ]
         if self.left_out:
             lines.append(f"Left out {len(self.left_out):,} faces without a known mask:")
             lines += [f"- {why}" for _, why in self.left_out[:SHOWN_LEFT_OUT]]
@@ -166,25 +173,27 @@ _COLORS = (
     "dashed, on bare faces: of the mask that the masked twin wears."
 )
 _EXPLAINED = (
-    "Heat is the positive part of a map, taken for mass that sums to 1. The mask is the exact "
-    "alpha that was drawn; for bare faces the place where their twin's mask lies. Nose, mouth and "
-    "chin are discs of .12 face widths around the landmarks. Area is the share of the picture that "
-    "a region takes up, which evenly spread heat would give: 1.0 times chance; more than 1 / area "
-    "cannot be. Mean over faces, 95 % intervals by bootstrap over faces. No heat: faces of which "
-    "no pixel speaks for the answer; they are in no mean.",
+    "Heat is the positive part of a map, taken for mass that sums to 1: faint heat all over weighs "
+    "as much as one bright spot. The mask is its alpha, drawn again from the manifest and checked "
+    "against the picture; for bare faces the place where their twin's mask lies. Nose, mouth and "
+    "chin are discs with a radius of .12 face widths around the landmarks. Area is the share of "
+    "the picture that a region takes up, which evenly spread heat would give: 1.0 times chance; "
+    "more than 1 / area cannot be. Mean over faces, 95 % intervals by bootstrap over faces. No "
+    "heat: faces of which no pixel speaks for the answer; they are in no mean.",
     "",
     "All but the wrong answers of the first table are told rightly. Of a mask worn wrongly the "
-    "skin that it leaves bare is evidence too, and lies outside of it.",
+    "skin that it leaves bare is evidence too, and lies outside of it. The worst of many slices is "
+    "low by chance too: read its interval.",
 )
 
 
-def worst_of(rows: Sequence[Row], method: str) -> Row | None:
+def worst_of(rows: Sequence[Row], method: str, kind: str) -> Row | None:
     """Return the slice, of enough faces, whose heat is least on the mask against chance."""
     slices = [
         row
         for row in rows
         if row.method == method
-        and row.kind != "answer"
+        and row.kind == kind
         and row.focus[MASK].n >= MIN_FACES
         and math.isfinite(row.focus[MASK].times.value)
     ]
@@ -260,11 +269,11 @@ def _short(found: Focus) -> str:
     return f"{found.heat.value:.3f}, {found.times.value:.1f} x"
 
 
-def _worst_line(row: Row | None) -> str:
+def _worst_line(row: Row | None, kind: str) -> str:
     if row is None:
-        return f"No slice has {MIN_FACES} faces with heat: none is named as the worst."
+        return f"- {TITLES[kind]}: no slice has {MIN_FACES} faces, none is named as the worst."
     mask = row.focus[MASK]
     return (
-        f"Worst slice: {TITLES[row.kind]} **{row.name}**, {mask.times.cell()} times chance, "
-        f"n = {mask.n}. The lowest of many is low by chance too: read its interval."
+        f"- Worst slice: {TITLES[row.kind]} **{row.name}**, {mask.times.cell()} times chance, "
+        f"n = {mask.n}."
     )

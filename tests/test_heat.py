@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from MaskTheFace.landmarks import CANONICAL
-from masktrain.heat import DISCS, as_mass, disc, face_discs, focus, share_inside
+from masktrain.explain_report import Report, worst_of
+from masktrain.heat import DISCS, FaceHeat, as_mass, disc, face_discs, focus, share_inside
 from masktrain.metrics import Scores
 from masktrain.multiclass import ClassScores
 from masktrain.outcomes import OUTCOMES, answers_of, pick_measured, pick_shown
@@ -187,3 +188,26 @@ def test_measured_are_so_many_of_each_class_and_answer_and_all_at_zero() -> None
         assert (here & answers.of(some).right).sum() == 7
         assert (here & ~answers.of(some).right).sum() == 5, "there are no more"
     assert np.array_equal(pick_measured(answers, 0, 0), np.arange(100))
+
+
+def face(name: str, inside: float, wear: str, right: bool = True) -> FaceHeat:
+    areas, shares = {"mask": 0.2, "nose": 0.02}, {"mask": inside, "nose": 0.1}
+    said = 1 if right else 0
+    return FaceHeat("p", 1, said, 0.9, name, wear, areas, {"occlusion": shares})
+
+
+def test_the_worst_slice_is_of_faces_told_rightly_and_not_of_a_handful() -> None:
+    faces = [face("good", 0.8, "correct")] * 6 + [face("bad", 0.3, "chin_out")] * 6
+    faces += [face("rare", 0.0, "correct")] * 4 + [face("good", 0.0, "correct", right=False)] * 9
+    faces += [face("blank", math.nan, "correct")] * 5
+    report = Report({}, {"occlusion": "a patch"}, (), None, tuple(faces), "", ())
+    worst = worst_of(report.rows, "occlusion", "template")
+    assert worst is not None and (worst.name, worst.faces) == ("bad", 6)
+    assert worst.focus["mask"].times.value == pytest.approx(1.5)
+    assert worst.focus["nose"].times.value == pytest.approx(5)
+    assert worst.focus["chin"].n == 0, "nobody knows where it is"
+    rows = {row.name: row for row in report.rows}
+    assert rows["wearing_mask, told wrongly"].faces == 9
+    assert rows["wearing_mask, told rightly"].faces == 21
+    assert (rows["blank"].faces, rows["blank"].focus["mask"].blank) == (5, 5)
+    assert worst_of(report.rows, "gradcam", "template") is None
