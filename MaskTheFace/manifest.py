@@ -101,6 +101,14 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     ]
 
 
+def rows_by_path(folder: Path) -> dict[str, ManifestRow]:
+    """Return the row of each output in a folder's manifest.csv; empty where there is none."""
+    path = folder / "manifest.csv"
+    if not path.is_file():
+        return {}
+    return {row.path: row for row in read_manifest(path) if row.path}
+
+
 def finished(path: Path) -> dict[str, list[ManifestRow]]:
     """Return the rows of a journal by source, without the sources to be done again.
 

@@ -112,12 +112,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     config = tyro.cli(CompareConfig, args=argv, prog="python -m masktrain.compare")
     from MaskTheFace.images import write_bytes
+    from masktrain.run_folder import write_json
 
     found = compare(config)
     first, second = config.runs
     folder = config.output or first / "compare" / f"{second.name}-{found.faces}"
-    text = json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_bytes(folder / "compare.json", text.encode())
+    write_json(folder / "compare.json", found.to_dict())
     write_bytes(folder / "compare.md", found.markdown().encode())
     print(found.markdown())
     print(f"written to {folder}")

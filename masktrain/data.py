@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from MaskTheFace.images import ImageError, list_images, read_image
-from MaskTheFace.manifest import read_manifest
+from MaskTheFace.manifest import read_manifest, rows_by_path
 from masktrain.augment import Transform
 from masktrain.multiclass import CLASSES as CLASSES
 from masktrain.multiclass import target_of
@@ -204,10 +204,7 @@ def with_ways(crops: Crops) -> Crops:
 
 def wear_by_path(data: Path) -> dict[str, str]:
     """Return how the mask of each crop of prepared data is worn; empty for other folders."""
-    path = data / "manifest.csv"
-    if not path.is_file():
-        return {}
-    return {row.path: row.wear for row in read_manifest(path) if row.path and row.wear}
+    return {path: row.wear for path, row in rows_by_path(data).items() if row.wear}
 
 
 def count_data(root: Path, splits: Sequence[str] = ("train", "val", "test")) -> list[Count]:

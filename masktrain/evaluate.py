@@ -24,6 +24,7 @@ from MaskTheFace.commands import run_command
 
 # torch, matplotlib and scikit-learn take seconds to import: --help does without them.
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from masktrain.data import Crops
@@ -173,6 +174,23 @@ def score_crops(
     loader = eval_loader(crops, eval_transform(classifier.preprocessing), batch_size)
     shown = tqdm(loader, desc="evaluating", unit="batch", leave=False, disable=None)
     return collect_scores(classifier.net, shown, device)
+
+
+def score_pictures(
+    classifier: Classifier, images: Sequence[np.ndarray], batch_size: int, device: torch.device
+) -> AnyScores:
+    """Return scores of pictures in memory, (S, S, 3) uint8 RGB each; their labels are all 0."""
+    import numpy as np
+
+    from masktrain.data import CROP_PX, Crops, resized
+
+    crops = Crops(
+        images=np.stack([resized(image, CROP_PX) for image in images]),
+        labels=np.zeros(len(images), np.int64),
+        paths=("",) * len(images),
+        root=Path(),
+    )
+    return score_crops(classifier, crops, batch_size, device)
 
 
 def _score_wrongly(

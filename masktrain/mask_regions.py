@@ -16,7 +16,7 @@ import numpy as np
 from MaskTheFace.coverage import COVERED
 from MaskTheFace.images import ImageError, read_image
 from MaskTheFace.landmarks import Landmarks, read_landmarks
-from MaskTheFace.manifest import ManifestRow, read_manifest
+from MaskTheFace.manifest import ManifestRow, rows_by_path
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
 from masktrain.heat import MASK, face_discs
@@ -117,9 +117,8 @@ def read_prepared(data: Path) -> PreparedFaces | None:
     """
     if not ((data / MANIFEST).is_file() and (data / LANDMARKS).is_file()):
         return None
-    rows = {row.path: row for row in read_manifest(data / MANIFEST) if row.path}
     points = {path: faces[0] for path, faces in read_landmarks(data / LANDMARKS).items() if faces}
-    return PreparedFaces(data, rows, points)
+    return PreparedFaces(data, rows_by_path(data), points)
 
 
 def difference(drawn: np.ndarray, stored: np.ndarray, alpha: np.ndarray) -> float:

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from MaskTheFace.commands import run_command
 
 # torch and OpenCV take seconds to import: --help does without them.
 if TYPE_CHECKING:
+    import torch
     from matplotlib.figure import Figure
 
     from masktrain.finders import Finder, FoundFace
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("photo", "face", "found_by", "box_xyxy", "said", "probability", "said_wear", "advice")
 DRAWN = "drawn by code"
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,8 @@ def predict(config: PredictConfig) -> Predictions:
     from masktrain.run_folder import run_of, weights_file
 
     weights = weights_file(config.weights)
-    classifier = load_classifier(weights, str(pick_device(config.device)))
+    device = pick_device(config.device)
+    classifier = load_classifier(weights, str(device))
     named: list[Named] = []
     failed: list[tuple[str, str]] = []
     if config.custom is not None:
@@ -167,7 +168,7 @@ def predict(config: PredictConfig) -> Predictions:
         (oddity.name, 1, FoundFace(oddity.image, (0, 0, *oddity.image.shape[1::-1]), DRAWN))
         for oddity in draw_oddities()
     ]
-    told = _judge(classifier, [*named, *drawn], config.device)
+    told = _judge(classifier, [*named, *drawn], device)
     return Predictions(
         faces=tuple(told[: len(named)]),
         oddities=tuple(told[len(named) :]),
@@ -200,31 +201,22 @@ def _find_faces(
     return named, failed
 
 
-def _judge(classifier: Classifier, named: Sequence[Named], device: str) -> list[Prediction]:
-    from masktrain.augment import eval_transform
-    from masktrain.data import CLASSES, CROP_PX, Crops, eval_loader, resized
-    from masktrain.engine import collect_scores, pick_device
+def _judge(
+    classifier: Classifier, named: Sequence[Named], device: torch.device
+) -> list[Prediction]:
+    from masktrain.data import CLASSES
+    from masktrain.evaluate import score_pictures
     from masktrain.multiclass import ClassScores
+    from masktrain.outcomes import answers_of
 
-    crops = Crops(
-        images=np.stack([resized(face.image, CROP_PX) for _, _, face in named]),
-        labels=np.zeros(len(named), np.int64),
-        paths=("",) * len(named),
-        root=Path(),
-    )
-    loader = eval_loader(crops, eval_transform(classifier.preprocessing), 64)
-    scores = collect_scores(classifier.net, loader, pick_device(device))
-    found = []
-    for place, (photo, number, face) in enumerate(named):
-        if isinstance(scores, ClassScores):
-            said, sure = int(scores.said[place]), float(scores.of_said[place])
-            way = scores.said_ways[place]
-        else:
-            chance = float(scores.scores[place])
-            said, way = int(chance >= classifier.threshold), ""
-            sure = chance if said else 1 - chance
-        found.append(Prediction(photo, number, face, CLASSES[said], sure, way))
-    return found
+    scores = score_pictures(classifier, [face.image for _, _, face in named], BATCH, device)
+    answers = answers_of(scores, classifier.threshold)
+    ways = scores.said_ways if isinstance(scores, ClassScores) else ("",) * len(named)
+    told = zip(named, answers.said, answers.of_said, ways, strict=True)
+    return [
+        Prediction(photo, number, face, CLASSES[int(said)], float(sure), way)
+        for (photo, number, face), said, sure, way in told
+    ]
 
 
 def sheet(found: Predictions, shown: int) -> Figure:

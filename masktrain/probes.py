@@ -8,7 +8,6 @@ Writes probes.md, probes.json and probes.jpg.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -145,12 +144,12 @@ def _run(argv: Sequence[str] | None) -> int:
     import tyro
 
     from MaskTheFace.images import write_bytes, write_image
+    from masktrain.run_folder import write_json
 
     config = tyro.cli(ProbesConfig, args=argv, prog="python -m masktrain.probes")
     report, sheet, folder = probe(config)
     write_image(folder / "probes.jpg", sheet)
-    text = json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"
-    write_bytes(folder / "probes.json", text.encode())
+    write_json(folder / "probes.json", report.to_dict())
     write_bytes(folder / "probes.md", report.markdown().encode())
     print(report.markdown())
     print(f"written to {folder}")
@@ -237,19 +236,9 @@ class _Asker:
         return np.asarray(scores.said != 0)
 
     def _scores(self, images: Sequence[np.ndarray]) -> Any:
-        from masktrain.augment import eval_transform
-        from masktrain.data import CROP_PX, Crops, eval_loader, resized
-        from masktrain.engine import collect_scores
+        from masktrain.evaluate import score_pictures
 
-        crops = Crops(
-            images=np.stack([resized(image, CROP_PX) for image in images]),
-            labels=np.zeros(len(images), np.int64),
-            paths=("",) * len(images),
-            root=Path(),
-        )
-        transform = eval_transform(self.classifier.preprocessing)
-        loader = eval_loader(crops, transform, self.batch_size)
-        return collect_scores(self.classifier.net, loader, self.device)
+        return score_pictures(self.classifier, images, self.batch_size, self.device)
 
 
 def _compared(name: str, before: np.ndarray, after: np.ndarray) -> Probe:

@@ -152,13 +152,13 @@ def facts_of(root: Path, paths: Sequence[str], listed: Path | None = None) -> Fa
 
 
 def _from_manifest(root: Path, paths: Sequence[str]) -> dict[str, list[str]]:
-    from MaskTheFace.manifest import ManifestRow, read_manifest
+    from MaskTheFace.manifest import ManifestRow, rows_by_path
     from MaskTheFace.style import MaskStyle
     from MaskTheFace.templates import TEMPLATES
 
-    if not (root / "manifest.csv").is_file():
+    known = rows_by_path(root)
+    if not known:
         return {}
-    known = {row.path: row for row in read_manifest(root / "manifest.csv") if row.path}
     rows = [known.get(path, ManifestRow()) for path in paths]
     styles = [MaskStyle.from_json(row.style) if row.style else None for row in rows]
     return {
@@ -287,14 +287,12 @@ def identities_of(root: Path, paths: Sequence[str], listed: Path | None = None) 
     Raises:
         SlicesError: the CSV cannot be used.
     """
-    from MaskTheFace.manifest import read_manifest
+    from MaskTheFace.manifest import rows_by_path
 
     if listed is not None:
         found = _rows_by_path(_read_csv(listed), paths)
         named = [row.get("identity") or "" if row else "" for row in found]
         if any(named):
             return named
-    if not (root / "manifest.csv").is_file():
-        return None
-    known = {row.path: row.identity for row in read_manifest(root / "manifest.csv") if row.path}
-    return [known.get(path, "") for path in paths]
+    known = rows_by_path(root)
+    return [known[path].identity if path in known else "" for path in paths] if known else None
