@@ -31,6 +31,10 @@ PINNED_FROM = 0.45
 """Of a mask that slid the ears hold what lies further out: its edges and the loops."""
 GATHERED = 0.6
 """Where the ears hold its sides, a mask that slid is folded together by this share."""
+SAGS = 0.2
+"""Where no nose holds it up, the middle of a hanging mask's upper edge sinks by this share of the
+slip; from SAGS_WITHIN outwards it does not."""
+SAGS_WITHIN = 0.5
 LEAST_HALF_WIDTH = 0.10
 """The far side of a turned face keeps this share of the face width: it must not fold."""
 
@@ -182,14 +186,16 @@ def fit_points(
         width = style.width + (1 - style.width) * held
     else:
         slip, width = np.full_like(v, style.slip), np.full_like(v, style.width)
-    worn = style.top + v * (1 + style.bottom - style.top) + slip
+    worn = style.top + v * (1 + style.bottom - style.top) + (1 - style.hang) * slip
     grid = chart_grid(landmarks, bulge)
+    sags = SAGS * (1 - v) * (1 - _smooth(np.abs(u) / SAGS_WITHIN))
+    hangs = (style.hang * slip * (1 + sags))[:, None] * (grid[4, 2] - grid[0, 2])
     hold = _hold(grid, style.pivot)
     if style.shape:
         grid = _reshaped(grid, style)
     if style.flat_fit:
         grid = _flattened(grid)
-    points = chart_to_image(np.stack([u * width, worn], axis=1), grid)
+    points = chart_to_image(np.stack([u * width, worn], axis=1), grid) + hangs
     if not style.tilt_deg:
         return points
     angle = math.radians(style.tilt_deg)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from MaskTheFace.style import Rgb
 
 SHARES: dict[str, float] = {
-    "hand": 0.16,
+    "hand": 0.15,
     "beard": 0.13,
-    "hat": 0.10,
-    "sunglasses": 0.08,
+    "hat": 0.14,
+    "sunglasses": 0.07,
     "scarf": 0.08,
-    "tint": 0.08,
-    "shadow": 0.06,
+    "tint": 0.07,
+    "shadow": 0.05,
     "hair": 0.06,
     "paint": 0.06,
     "phone": 0.05,

@@ -29,6 +29,9 @@ HAIR_COLORS: tuple[Rgb, ...] = (
     (150, 146, 142),
     (196, 190, 184),
 )
+PAINT_THIN = 0.75
+"""Paint is drawn this dense at most, and so lets the skin through: a lower face under solid paint
+looks like a smooth mask, and calling it none teaches to overlook masks."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def sample_occluder(
         dx=0.16 * normal[1],
         dy=0.1 * normal[2],
         angle_deg=-20 + 90 * share[1] ** 1.5,
-        strength=0.55 + 0.45 * share[2] ** 0.5,
+        strength=(0.55 + 0.45 * share[2] ** 0.5) * (PAINT_THIN if kind == "paint" else 1),
         light=0.3 + 0.7 * share[3],
         seed=int(share[4] * 2**31),
     )

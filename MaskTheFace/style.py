@@ -49,6 +49,8 @@ class MaskStyle:
     """How far the whole mask has slid down, in v; 0 is worn correctly."""
     pinned: float = 0.0
     """How far the sides stay at the ears while the mask slides, 0 to 1."""
+    hang: float = 0.0
+    """How far fabric that slid keeps its form, hanging, instead of following the jaw, 0 to 1."""
     tilt_deg: float = 0.0
     """Turn of the mask on the face, degrees, clockwise as the viewer sees it."""
     pivot: float = 0.0
@@ -102,6 +104,7 @@ class MaskStyle:
             "front",
             "dirt",
             "pinned",
+            "hang",
         ):
             value = getattr(self, name)
             if not 0 <= value <= 1:

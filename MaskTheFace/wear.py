@@ -18,10 +18,10 @@ from MaskTheFace.style import MaskStyle
 ASKED = ("correct", "chin_out", *WRONG, "wrong", "random")
 """What can be asked for: a way; wrong, one of the wrong ways; random, half correct, half wrong."""
 SHARES: dict[Wear, float] = {
-    "nose_out": 0.56,
-    "under_chin": 0.26,
-    "one_ear": 0.08,
-    "forehead": 0.10,
+    "nose_out": 0.66,
+    "under_chin": 0.21,
+    "one_ear": 0.07,
+    "forehead": 0.06,
 }
 """How often each wrong way is drawn. Of real mistakes four in five leave the nose out (the classes
 of MaskedFace-Net); the others are drawn more often than they come, to be known at all."""
@@ -137,12 +137,13 @@ def _chin_out(style: MaskStyle, draw: list[float]) -> dict[str, float]:
 
 def _nose_out(style: MaskStyle, draw: list[float]) -> dict[str, float]:
     """Slipped below the tip of the nose; the chin holds the lower edge, the ears the sides."""
-    slip = _between(0.3, 0.52, draw[0]) - style.top
+    slip = _between(0.26, 0.46, draw[0]) - style.top
     return {
         "slip": slip,
-        "bottom": style.bottom - slip * _between(0.1, 0.8, draw[1]),
+        "bottom": style.bottom - slip * _between(0.0, 0.7, draw[1]),
         "width": style.width * _between(0.82, 1.0, draw[4]),
-        "pinned": _between(0.2, 0.8, draw[2]),
+        "pinned": _between(0.0, 0.3, draw[2]),
+        "hang": min(1.0, 2 * draw[5]),
         "tilt_deg": style.tilt_deg * 1.5,
         "wrinkles": max(style.wrinkles, 0.5 + 0.5 * draw[3]),
     }
@@ -150,12 +151,13 @@ def _nose_out(style: MaskStyle, draw: list[float]) -> dict[str, float]:
 
 def _under_chin(style: MaskStyle, draw: list[float]) -> dict[str, float]:
     """Pulled down: gathered below the mouth and under the jaw."""
-    slip = _between(0.78, 1.0, draw[0]) - style.top
+    slip = _between(0.55, 0.85, draw[0]) - style.top
     return {
         "slip": slip,
         "bottom": style.bottom - _between(0.2, 0.6, draw[1]),
         "width": style.width * _between(0.72, 0.95, draw[4]),
-        "pinned": _between(0.1, 0.6, draw[2]),
+        "pinned": _between(0.0, 0.4, draw[2]),
+        "hang": min(1.0, 1.5 * draw[5]),
         "wrinkles": max(style.wrinkles, 0.6 + 0.4 * draw[3]),
         "opacity": 1.0,
     }
@@ -166,9 +168,9 @@ def _one_ear(style: MaskStyle, draw: list[float]) -> dict[str, float]:
     side = 1.0 if draw[0] < 0.5 else -1.0
     return {
         "pivot": side,
-        "tilt_deg": -side * _between(55, 100, draw[1]),
-        "bottom": style.bottom - _between(0.3, 0.6, draw[2]),
-        "width": style.width * _between(0.55, 0.8, draw[3]),
+        "tilt_deg": -side * _between(48, 80, draw[1]),
+        "bottom": style.bottom - _between(0.15, 0.45, draw[2]),
+        "width": style.width * _between(0.7, 0.9, draw[3]),
         "wrinkles": max(style.wrinkles, 0.6 + 0.4 * draw[4]),
     }
 

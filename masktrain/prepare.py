@@ -54,7 +54,7 @@ ATTEMPTS = 8
 SPLITS = ("train", "val", "test")
 LANDMARKS = "landmarks.csv"
 """The 68 points of every bare crop, in its pixels, as `MaskTheFace.landmarks` reads them."""
-DATA_VERSION = 5
+DATA_VERSION = 6
 """Raised when the same settings would give other crops: data of an older version is refused."""
 
 

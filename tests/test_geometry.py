@@ -73,14 +73,14 @@ def test_points_move_with_the_face(angle: float, scale: float, x: float) -> None
             [scale * np.sin(angle), scale * np.cos(angle), 7.0],
         ]
     )
-    style = MaskStyle(tilt_deg=4, slip=0.1, width=0.95, top=0.02, bottom=0.05)
+    style = MaskStyle(tilt_deg=4, slip=0.1, hang=0.6, width=0.95, top=0.02, bottom=0.05)
     moved = fit_points(ANCHORS, FACE.moved(matrix), style)
     expected = fit_points(ANCHORS, FACE, style) @ matrix[:, :2].T + matrix[:, 2]
     assert np.abs(moved - expected).max() < 1e-4 * scale * 200
 
 
 def test_points_obey_the_mirror_law() -> None:
-    style = MaskStyle(tilt_deg=5, slip=0.2, width=1.05)
+    style = MaskStyle(tilt_deg=5, slip=0.2, hang=0.7, pinned=0.2, width=1.05)
     face = turned(12, 0.3)
     points = fit_points(ANCHORS, face, style)
     mirrored = fit_points(ANCHORS, face.mirrored(200), style.mirrored())
@@ -99,6 +99,30 @@ def test_style_moves_the_edges_it_names() -> None:
     assert (slipped[:, 1] > usual[:, 1]).all()
     wider = fit_points(ANCHORS, FACE, MaskStyle(width=1.2))
     assert np.ptp(wider[:, 0]) > 1.15 * np.ptp(usual[:, 0])
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.4])
+def test_a_hanging_mask_keeps_its_form_where_one_that_follows_the_jaw_does_not(yaw: float) -> None:
+    face = turned(0, yaw)
+    usual = fit_points(ANCHORS, face, MaskStyle())
+    moved = {
+        hang: fit_points(ANCHORS, face, MaskStyle(slip=0.4, hang=hang)) - usual for hang in (0, 1)
+    }
+    grid = chart_grid(face)
+    away = (np.abs(ANCHORS[:, 0]) > 0.6) | (ANCHORS[:, 1] == 1)  # where it does not sag
+    assert np.allclose(moved[1][away], 0.4 * (grid[4, 2] - grid[0, 2]), atol=1e-6)
+    assert np.ptp(moved[0][away], axis=0).max() > 10
+
+
+def test_the_middle_of_a_hanging_upper_edge_sinks_below_its_sides() -> None:
+    usual = fit_points(ANCHORS, FACE, MaskStyle())
+    hanging = fit_points(ANCHORS, FACE, MaskStyle(slip=0.4, hang=1.0))
+    edge = ANCHORS[:, 1] == 0
+    fallen = (hanging - usual)[edge, 1]
+    middle = np.abs(ANCHORS[edge, 0]) < 0.1
+    sides = np.abs(ANCHORS[edge, 0]) > 0.5
+    assert middle.any() and sides.any()
+    assert fallen[middle].min() > 1.1 * fallen[sides].max()
 
 
 def test_a_tilted_mask_turns_clockwise_as_the_viewer_sees_it() -> None:

@@ -52,7 +52,7 @@ def test_where_a_mask_lies_names_it() -> None:
     for name, point in {"eyes": 27, "chin": 8, "left ear": 2, "right ear": 14}.items():
         alpha = np.zeros((height, width), np.float32)
         x, y = POINTS.xy[point].astype(int)
-        alpha[max(0, y - 24) : y + 24, max(0, x - 24) : x + 24] = 1
+        alpha[max(0, y - 32) : y + 32, max(0, x - 32) : x + 32] = 1
         ways[name] = way_of(alpha, POINTS, Covered(0, 0, 0))
     assert ways == {
         "eyes": "forehead",
