@@ -110,7 +110,8 @@ class TrainConfig:
     model: Architecture = "resnet50"
     """Network, from torchvision; mobilenet_v2_128 has 128 units and dropout 0.5 before the last."""
     init: str = "imagenet"
-    """First weights: imagenet (fetched from torchvision), none (random), or a checkpoint file."""
+    """First weights: imagenet (fetched from torchvision), none (random), a checkpoint file, or the
+    name of weights in reports/weights."""
 
     # Recipe
     epochs: int = 50

@@ -41,7 +41,7 @@ class EvaluateConfig:
     """Measure a trained classifier on crops whose labels are known."""
 
     weights: Path
-    """A checkpoint, or a run folder (its weights/best.pt)."""
+    """A checkpoint, a run folder (its weights/best.pt), or a name in reports/weights."""
     data: Path
     """Folder of crops: no_mask/ and wearing_mask/, or prepared data with these in each split."""
     split: str | None = None
@@ -50,7 +50,8 @@ class EvaluateConfig:
     """Folder to write; by default <run folder>/eval/<data name>-<split>."""
     threshold: str | None = None
     """Score from which on a face counts as masked; by default the checkpoint's. Or how to choose
-    it on --chosen-on: youden, fnr=0.02 (share of masks missed), cost=5:1 (missed : false alarm)."""
+    it on --chosen-on: youden, fnr=0.02 (share of masks missed), cost=5:1 (missed : false alarm).
+    Of three classes it is that of mask or none, the third put aside."""
     chosen_on: Literal["val", "real_val"] = "val"
     """Validation scores of the run that choose threshold and temperature, at the same epoch."""
     facts: Path | None = None
@@ -107,8 +108,6 @@ def evaluate(config: EvaluateConfig) -> Result:
     device = pick_device(config.device)
     classifier = load_classifier(weights, str(device))
     classes = len(classifier.preprocessing.class_names)
-    if classes > 2 and config.threshold is not None:
-        raise ValueError(f"--threshold is for two classes, {weights} tells {classes}; leave it out")
     split = default_split(config.data) if config.split is None else config.split
     threshold = _threshold(classifier, weights, config)
     crops = load_crops(config.data, split, need_all=False, labels=range(classes))
@@ -215,7 +214,7 @@ def _score_wrongly(
 
 def _threshold(classifier: Classifier, weights: Path, config: EvaluateConfig) -> tuple[float, str]:
     """Return the threshold, and where it is from."""
-    from masktrain.metrics import Scores
+    from masktrain.multiclass import ClassScores
     from masktrain.thresholds import choose_threshold, parse_threshold
 
     if config.threshold is None:
@@ -224,12 +223,13 @@ def _threshold(classifier: Classifier, weights: Path, config: EvaluateConfig) ->
     if isinstance(wanted, float):
         return wanted, "--threshold"
     scores = _validation(weights, classifier, config.chosen_on)
-    if not isinstance(scores, Scores):
+    if scores is None:
         raise ValueError(
             f"--threshold {wanted} is chosen on the run's own {config.chosen_on} scores of epoch "
             f"{classifier.epoch}, which lie in no folder scores/ beside {weights}; give a number"
         )
-    return choose_threshold(scores, wanted), f"{wanted} on {config.chosen_on}"
+    two = scores.without_third() if isinstance(scores, ClassScores) else scores
+    return choose_threshold(two, wanted), f"{wanted} on {config.chosen_on}"
 
 
 def _validation(weights: Path, classifier: Classifier, series: str) -> AnyScores | None:

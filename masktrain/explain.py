@@ -32,7 +32,7 @@ class ExplainConfig:
     """Show where a network looks, and measure how much of that is the mask."""
 
     weights: Path
-    """A checkpoint, or a run folder (its weights/best.pt)."""
+    """A checkpoint, a run folder (its weights/best.pt), or a name in reports/weights."""
     data: Path
     """Folder of crops: no_mask/ and wearing_mask/, or prepared data with these in each split."""
     split: str | None = None

@@ -20,6 +20,8 @@ from torchvision import models
 
 from masktrain.config import Architecture
 from masktrain.multiclass import CLASS_OF_OUTPUT, CLASSES, OUTPUTS
+from masktrain.run_folder import weights_file
+from masktrain.tensors import unpack
 
 CLASS_NAMES = CLASSES[:2]
 DOWNLOAD_TIMEOUT_S = 20.0
@@ -128,7 +130,8 @@ def build_model(arch: str, init: str = "none", logits: int = 1) -> nn.Module:
     Args:
         arch: One of `Architecture`: a torchvision network whose last layer becomes `LogitHead`.
         init: imagenet (torchvision's weights, hash checked), none (random, from torch's current
-            seed) or the path of a checkpoint of the same architecture.
+            seed), or a checkpoint of the same architecture, a run folder or the name of weights
+            that were handed on.
         logits: As `Preprocessing` says.
 
     Raises:
@@ -146,7 +149,7 @@ def build_model(arch: str, init: str = "none", logits: int = 1) -> nn.Module:
     _replace_head(net, logits, HIDDEN_UNITS.get(arch))
     _follow_statistics_faster(net)
     if init not in ("imagenet", "none"):
-        load_weights(net, arch, Path(init))
+        load_weights(net, arch, weights_file(Path(init)))
     return net
 
 
@@ -256,15 +259,20 @@ def _reason(error: BaseException) -> str:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint without running any code from it; tensors arrive on the CPU.
+    """Read a checkpoint, or weights handed on, without running any code from the file.
+
+    Tensors arrive on the CPU, in single precision.
 
     Raises:
         CheckpointError: There is no such file, or it is damaged or not ours.
     """
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}")
+        raise CheckpointError(f"no checkpoint at {path}, and no weights of that name")
     try:
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            payload = unpack(path.read_bytes())
+        else:
+            payload = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for damaged files
         raise CheckpointError(f"{path} is damaged or not a checkpoint of masktrain") from error
     missing = [k for k in CHECKPOINT_KEYS if not isinstance(payload, dict) or k not in payload]

@@ -238,12 +238,19 @@ class ClassEvaluation:
         return "\n".join(lines)
 
 
-def evaluate_classes(scores: ClassScores, ways: Sequence[str] = ()) -> ClassEvaluation:
+def evaluate_classes(
+    scores: ClassScores,
+    ways: Sequence[str] = (),
+    threshold: float = 0.5,
+    threshold_from: str = "fixed",
+) -> ClassEvaluation:
     """Return every number for one set of scores, with 95 % intervals.
 
     Args:
         scores: of N faces.
         ways: how each wears its mask, empty where that is not known; or nothing.
+        threshold: of the old question, mask or no mask; the three classes need none.
+        threshold_from: where it is from.
 
     Rates have Wilson's score interval; the mean of recalls is carried over from these (Newcombe's
     square-and-add); areas have a seeded bootstrap. Faces are taken to be independent.
@@ -267,6 +274,7 @@ def evaluate_classes(scores: ClassScores, ways: Sequence[str] = ()) -> ClassEval
                 areas.pr_auc,
             )
         )
+    two = scores.without_third() if (scores.labels < 2).any() else None
     return ClassEvaluation(
         n=len(scores.labels),
         loss=scores.loss,
@@ -274,7 +282,7 @@ def evaluate_classes(scores: ClassScores, ways: Sequence[str] = ()) -> ClassEval
         accuracy=wilson(int(np.trace(confusion)), len(scores.labels)),
         balanced_accuracy=mean_of_rates([row.recall for row in rows if row.n]),
         classes=tuple(rows),
-        two_classes=evaluate_scores(scores.without_third()) if (scores.labels < 2).any() else None,
+        two_classes=None if two is None else evaluate_scores(two, threshold, threshold_from),
         ways=_way_rows(scores, np.array(ways, str)),
     )
 
@@ -300,8 +308,8 @@ def measure(
 ) -> Evaluation | ClassEvaluation:
     """Return every number for scores of either kind.
 
-    The threshold is for two classes alone, how masks are worn for three.
+    The threshold is that of mask or no mask; how masks are worn matters for three classes alone.
     """
     if isinstance(scores, ClassScores):
-        return evaluate_classes(scores, ways)
+        return evaluate_classes(scores, ways, threshold, threshold_from)
     return evaluate_scores(scores, threshold, threshold_from)

@@ -35,7 +35,7 @@ class PredictConfig:
     """Say of every face in some photos whether it wears a mask."""
 
     weights: Path
-    """A checkpoint, or a run folder (its weights/best.pt)."""
+    """A checkpoint, a run folder (its weights/best.pt), or a name in reports/weights."""
     custom: Path | None = None
     """A folder of photos, or one photo; without it only the drawn examples are shown."""
     finder: Path | None = None

@@ -36,7 +36,7 @@ class ProbesConfig:
     """Look for shortcuts: change bare faces without putting a mask on, and ask the network."""
 
     weights: Path
-    """A checkpoint, or a run folder (its weights/best.pt)."""
+    """A checkpoint, a run folder (its weights/best.pt), or a name in reports/weights."""
     data: Path
     """A folder that masktrain.prepare wrote."""
     split: str = "test"

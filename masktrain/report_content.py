@@ -108,8 +108,8 @@ def content(run: RunRecord, pictures: Mapping[str, Path], stages: Sequence[Any])
     blocks: list[Block] = [Heading(f"masktrain: {name}", 1), *_summary(run), *_task(run)]
     blocks += [*_data(run, pictures), *_network(run, pictures, stages), *_training(run)]
     blocks += [*_results(run), *_slices(run), *_calibration(run), *_probes(run)]
-    blocks += [*_explanation(run), *_ablations(run), *_qualitative(pictures), *_limits()]
-    return [*blocks, *_reproduce(run), *_model_card(run), *_data_sheet(run)]
+    blocks += [*_explanation(run), *_ablations(run), *_qualitative(pictures), *limits()]
+    return [*blocks, *_reproduce(run), *model_card(run), *data_sheet(run)]
 
 
 def gathered(blocks: Sequence[Block], folder: Path) -> list[Block]:
@@ -372,7 +372,8 @@ def _qualitative(pictures: Pictures) -> list[Block]:
     ]
 
 
-def _limits() -> list[Block]:
+def limits() -> list[Block]:
+    """Return what such a network cannot do, and must not be used for."""
     return [
         Heading("Limits and ethics"),
         Bullets(
@@ -429,7 +430,8 @@ def _energy(run: RunRecord) -> str:
     return f"about {used:.2f} kWh (assumed: {WATTS_A_CORE} W for each of {cores} cores)"
 
 
-def _model_card(run: RunRecord) -> list[Block]:
+def model_card(run: RunRecord) -> list[Block]:
+    """Return what the network is, what it is for and how good it is, in a table."""
     classes = "no_mask, wearing_mask" + (
         ", worn_incorrectly" if run.config.get("classes") == 3 else ""
     )
@@ -456,7 +458,8 @@ def _headline_line(run: RunRecord) -> str:
     )
 
 
-def _data_sheet(run: RunRecord) -> list[Block]:
+def data_sheet(run: RunRecord) -> list[Block]:
+    """Return what it learned from, and on which terms, in a table."""
     rows = [
         ("Bare faces", f"`{run.config.get('data') or run.config.get('faces')}`"),
         ("Masks", "drawn by MaskTheFace from what people wear; styles are in manifest.csv"),

@@ -18,6 +18,9 @@ from masktrain.config import TrainConfig
 from masktrain.metrics import Scores
 from masktrain.multiclass import ClassScores
 
+RELEASES = Path(__file__).parents[1] / "reports" / "weights"
+"""Where weights that are handed on lie, <name>/model.safetensors."""
+RELEASED = "model.safetensors"
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn")
 
 
@@ -70,7 +73,13 @@ def describe_environment(device: str, precision: str) -> dict[str, Any]:
 
 
 def weights_file(path: Path) -> Path:
-    """Return the checkpoint meant by a path: of a run folder its best one."""
+    """Return the checkpoint meant by a path, or by the name of weights that were handed on.
+
+    Of a run folder that is its best one.
+    """
+    named = RELEASES / path.name / RELEASED
+    if not path.exists() and len(path.parts) == 1 and named.is_file():
+        return named
     return path / "weights" / "best.pt" if path.is_dir() else path
 
 
@@ -80,8 +89,9 @@ def run_of(weights: Path) -> Path:
 
 
 def results_folder(weights: Path, kind: str, label: str) -> Path:
-    """Return <run folder>/<kind>/<label>; weights other than best.pt add their name."""
-    name = label if weights.stem == "best" else f"{label}-{weights.stem}"
+    """Return <run folder>/<kind>/<label>; weights that are not the best ones add their name."""
+    best = weights.stem == "best" or weights.name == RELEASED
+    name = label if best else f"{label}-{weights.stem}"
     return run_of(weights) / kind / name
 
 

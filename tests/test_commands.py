@@ -19,6 +19,7 @@ MODULES = (
     "masktrain.explain",
     "masktrain.predict",
     "masktrain.ablate",
+    "masktrain.release",
 )
 
 

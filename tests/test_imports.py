@@ -22,6 +22,7 @@ OPTIONAL = {
     "onnxruntime",
     "onnx",
     "captum",
+    "safetensors",
 }
 # Commands whose settings carry tyro's marks, and the script that fits the face model.
 MAY_AT_IMPORT = {
@@ -30,6 +31,7 @@ MAY_AT_IMPORT = {
     "masktrain.ablate": {"tyro"},
     "masktrain.compare": {"tyro"},
     "masktrain.paper": {"tyro"},
+    "masktrain.release": {"tyro"},
     "masktrain.face_fit": {"tyro"},
     "masktrain.face_photos": {"tqdm"},
 }
@@ -69,6 +71,7 @@ ENTRIES = (
     "predict",
     "audit",
     "explain",
+    "release",
 )
 
 

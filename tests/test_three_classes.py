@@ -183,12 +183,25 @@ def test_unreadable_photos_of_the_third_class_do_not_stop_the_other_two(
     assert [bad["path"] for bad in record["skipped"]] == [f"{CLASSES[2]}/bad.jpg"]
 
 
-def test_a_threshold_is_for_two_classes(
-    run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("threshold", ["0.4", "fnr=0.25"])
+def test_a_threshold_is_that_of_mask_or_none(
+    run: Path, data: Path, tmp_path: Path, threshold: str
 ) -> None:
-    words = ["--weights", str(run), "--data", str(data), "--threshold", "0.4", "--device", "cpu"]
-    assert evaluate.main(words) == 1
-    assert "--threshold is for two classes" in capsys.readouterr().err
+    words = ["--weights", str(run), "--data", str(data), "--device", "cpu"]
+    found = {}
+    for name, more in (("usual", []), ("asked", ["--threshold", threshold])):
+        assert evaluate.main([*words, *more, "--output", str(tmp_path / name)]) == 0
+        found[name] = json.loads((tmp_path / name / "metrics.json").read_text("utf-8"))
+    two = found["asked"]["two_classes"]
+    assert found["asked"]["confusion"] == found["usual"]["confusion"], "the three need none"
+    assert found["usual"]["two_classes"]["threshold"] == 0.5
+    if threshold == "0.4":
+        assert (two["threshold"], two["threshold_from"]) == (0.4, "--threshold")
+        return
+    epoch = load_classifier(run / "weights/best.pt").epoch
+    kept = read_scores(run, "val", epoch).without_third()
+    missed = np.mean(kept.scores[kept.labels == 1] < two["threshold"])
+    assert missed <= 0.25 and two["threshold_from"] == "fnr=0.25 on val"
 
 
 def test_training_on_data_without_the_class_says_what_to_do(
