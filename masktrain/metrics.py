@@ -267,6 +267,18 @@ def mean_of_rates(rates: Sequence[Interval]) -> Interval:
     return Interval(value, value - down, value + up)
 
 
+def difference(first: Interval, second: Interval) -> Interval:
+    """Return how much larger a number is on one set of faces than on another, both independent.
+
+    The limits are carried over from both (MOVER). Source: R. G. Newcombe, Statistics in Medicine
+    17(8), 1998, method 10.
+    """
+    value = first.value - second.value
+    down = math.hypot(first.value - first.low, second.high - second.value)
+    up = math.hypot(first.high - first.value, second.value - second.low)
+    return Interval(value, value - down, value + up)
+
+
 def paired_difference(before: NDArray[Any], after: NDArray[Any]) -> Interval:
     """Return how much larger a share is after than before, on the same faces.
 

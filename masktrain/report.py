@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from masktrain.architecture import Stage
-    from masktrain.metrics import Scores
+    from masktrain.metrics import Interval, Scores
     from masktrain.multiclass import ClassScores
 
     AnyScores = Scores | ClassScores
@@ -193,7 +193,8 @@ def results_table(run: Path) -> str:
 
     Returns:
         One row a set of faces, each number with its 95 % interval; then, where prepared data
-        (drawn masks) and other folders were measured, how much lower the others came out.
+        (drawn masks) and other folders were measured, how much lower the others came out, with
+        intervals, too.
         Empty where nothing was evaluated.
 
     Raises:
@@ -209,10 +210,14 @@ def results_table(run: Path) -> str:
         *(_table_row(name, record, columns) for name, record in records.items()),
     ]
     drawn = [name for name, record in records.items() if record["split"]]
-    for name in drawn:
-        lines += ["", f"Gap to {name} (drawn masks), a positive number is a loss:", ""]
-        others = (other for other in records if other not in drawn)
-        lines += [_gap(name, other, records, columns) for other in others]
+    others = [name for name in records if name not in drawn]
+    for name in drawn if others else ():
+        lines += ["", f"Lower than on {name} (drawn masks) by:", ""]
+        lines += [
+            "| faces | " + " | ".join(columns.values()) + " |",
+            "|---|" + "---|" * len(columns),
+        ]
+        lines += [_gap_row(records[name], other, records[other], columns) for other in others]
     return "\n".join(lines) + "\n"
 
 
@@ -250,15 +255,21 @@ def _cell(interval: Mapping[str, float | None]) -> str:
     return f"{interval['value']:.3f} ({interval['low']:.3f}-{interval['high']:.3f})"
 
 
-def _gap(
-    drawn: str, other: str, records: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str]
+def _gap_row(
+    drawn: Mapping[str, Any], name: str, real: Mapping[str, Any], columns: Mapping[str, str]
 ) -> str:
-    parts = []
-    for key, title in columns.items():
-        here, there = records[drawn][key]["value"], records[other][key]["value"]
-        if here is not None and there is not None:
-            parts.append(f"{title} {here - there:+.3f}")
-    return f"- {other}: {', '.join(parts)}"
+    from masktrain.metrics import difference
+
+    gaps = [difference(_interval(drawn[key]), _interval(real[key])) for key in columns]
+    cells = ["-" if math.isnan(gap.value) else gap.cell("+") for gap in gaps]
+    return f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _interval(stored: Mapping[str, float | None]) -> Interval:
+    from masktrain.metrics import Interval
+
+    value, low, high = (stored[key] for key in ("value", "low", "high"))
+    return Interval(*(math.nan if number is None else number for number in (value, low, high)))
 
 
 def read_run(run: Path) -> RunFiles:

@@ -12,7 +12,15 @@ from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from masktrain import metrics
-from masktrain.metrics import Evaluation, Interval, Scores, evaluate_scores
+from masktrain.metrics import (
+    UNKNOWN,
+    Evaluation,
+    Interval,
+    Scores,
+    difference,
+    evaluate_scores,
+    wilson,
+)
 
 RATES = ("accuracy", "balanced_accuracy", "sensitivity", "specificity", "precision", "f1")
 AREAS = ("roc_auc", "pr_auc")
@@ -244,3 +252,21 @@ def test_the_summary_names_every_rate_with_its_limits() -> None:
         assert f"{found.low:.4f} to {found.high:.4f}" in text
     assert "400 faces: 200 wearing_mask, 200 no_mask" in text
     assert "0.4500   (val)" in text and max(map(len, text.splitlines())) <= 80
+
+
+def test_a_difference_carries_the_limits_of_both_over() -> None:
+    found = difference(Interval(0.9, 0.86, 0.92), Interval(0.8, 0.77, 0.84))
+    assert found.value == pytest.approx(0.1)
+    assert found.value - found.low == pytest.approx(math.hypot(0.04, 0.04))
+    assert found.high - found.value == pytest.approx(math.hypot(0.02, 0.03))
+    assert math.isnan(difference(Interval(0.9, 0.86, 0.92), UNKNOWN).value)
+
+
+def test_a_difference_of_rates_holds_the_truth_in_about_95_of_100() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(1000):
+        one, other = wilson(int(rng.binomial(60, 0.9)), 60), wilson(int(rng.binomial(90, 0.75)), 90)
+        found = difference(one, other)
+        held += found.low <= 0.15 <= found.high
+    assert 0.93 <= held / 1000 <= 0.98
