@@ -56,6 +56,8 @@ class EvaluateConfig:
     """Validation scores of the run that choose threshold and temperature, at the same epoch."""
     facts: Path | None = None
     """A CSV with a column path and others (age, skin_tone ...; identity): more slices."""
+    occluders: float = 0.0
+    """Of prepared data: share of faces that get a hand, cup, hat ... before them; sliced by it."""
     batch_size: int = 64
     """Crops that go through the network at once."""
     device: str = "auto"
@@ -63,6 +65,8 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Check the values; raise ValueError naming the field, the rule and the value."""
+        if not 0 <= self.occluders <= 1:
+            raise ValueError(f"occluders must be in [0, 1], got {self.occluders}")
         if self.threshold is not None:
             from masktrain.thresholds import parse_threshold
 
@@ -101,6 +105,7 @@ def evaluate(config: EvaluateConfig) -> Result:
     from masktrain.evaluation_files import Result
     from masktrain.model import load_classifier
     from masktrain.multiclass import measure
+    from masktrain.online import load_occluded
     from masktrain.run_folder import results_folder, weights_file
     from masktrain.slices import facts_of, identities_of, slice_scores
 
@@ -111,6 +116,11 @@ def evaluate(config: EvaluateConfig) -> Result:
     split = default_split(config.data) if config.split is None else config.split
     threshold = _threshold(classifier, weights, config)
     crops = load_crops(config.data, split, need_all=False, labels=range(classes))
+    before: dict[str, list[str]] = {}
+    if config.occluders:
+        crops, before["before the face"] = load_occluded(
+            config.data, crops, config.occluders
+        ).drawn()
     scores = score_crops(classifier, crops, config.batch_size, device)
     wrongly = None
     if crops.left_out:
@@ -120,7 +130,8 @@ def evaluate(config: EvaluateConfig) -> Result:
             wrongly = _score_wrongly(classifier, third, config, device, threshold[0])
     known = wear_by_path(config.data)
     ways = [known.get(path, "") for path in crops.paths]
-    label = label_of(config.data, split)
+    label = label_of(config.data, split) + ("-occluded" if before else "")
+    facts = {**facts_of(config.data, crops.paths, config.facts), **before}
     validation = _validation(weights, classifier, config.chosen_on)
     identities = identities_of(config.data, crops.paths, config.facts)
     return Result(
@@ -128,7 +139,7 @@ def evaluate(config: EvaluateConfig) -> Result:
         scores=scores,
         crops=crops,
         wrongly=wrongly,
-        slices=slice_scores(scores, facts_of(config.data, crops.paths, config.facts), threshold[0]),
+        slices=slice_scores(scores, facts, threshold[0]),
         calibration=calibration_of(scores, validation, config.chosen_on, identities),
         identities=identities,
         source=source_of(weights, classifier) | {"data": config.data.as_posix(), "split": split},

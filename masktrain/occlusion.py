@@ -117,15 +117,30 @@ class OccludedCrops(Crops):
 
     def seen(self, index: int, seed: int, epoch: int) -> Seen:
         """Return what training sees of a crop in an epoch."""
-        return Seen(self._behind(index, seed, epoch), self.target(index))
+        return Seen(self._behind(index, seed, epoch)[0], self.target(index))
 
-    def _behind(self, index: int, seed: int, epoch: int) -> np.ndarray:
+    def drawn(self) -> tuple[Crops, list[str]]:
+        """Return the crops as they are seen once, and what is before each face, or nothing."""
+        found = [self._behind(index, 0, 0) for index in range(len(self))]
+        plain = Crops(
+            images=np.stack([image for image, _ in found]),
+            labels=self.labels,
+            paths=self.paths,
+            root=self.root,
+            skipped=self.skipped,
+            left_out=self.left_out,
+        )
+        return plain, [kind for _, kind in found]
+
+    def _behind(self, index: int, seed: int, epoch: int) -> tuple[np.ndarray, str]:
+        """Return a crop with something before the face, and what."""
         image, landmarks = self.images[index], Landmarks(self.landmarks_xy[index])
         veil = draw_veil((seed, epoch, index), int(self.labels[index]), self.veils)
         if veil is not None:
-            return occlude(image, landmarks, veil).image
+            return occlude(image, landmarks, veil).image, veil.kind
         style = draw_occluder((seed, epoch, int(self.faces[index])), self.share, BEFORE)
         if style is None:
-            return image
+            return image, "nothing"
         bare = self.images[int(self.faces[index])]
-        return put_before(image, landmarks, style, bare, self.labels[index] == WRONGLY_LABEL)
+        done = put_before(image, landmarks, style, bare, self.labels[index] == WRONGLY_LABEL)
+        return done, "nothing" if done is image else style.kind

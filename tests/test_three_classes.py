@@ -22,6 +22,7 @@ from masktrain.model import (
     save_checkpoint,
 )
 from masktrain.multiclass import OUTPUTS, ClassScores, evaluate_classes
+from masktrain.occlusion import BEFORE
 from masktrain.prepare import prepare
 from masktrain.report import results_table, write_run_plots
 from masktrain.run_folder import read_scores
@@ -202,6 +203,35 @@ def test_a_threshold_is_that_of_mask_or_none(
     kept = read_scores(run, "val", epoch).without_third()
     missed = np.mean(kept.scores[kept.labels == 1] < two["threshold"])
     assert missed <= 0.25 and two["threshold_from"] == "fnr=0.25 on val"
+
+
+def test_things_before_the_faces_make_slices(run: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["--weights", str(run), "--data", str(data), "--device", "cpu", "--output", str(out)]
+    words += ["--split", "train"]
+    assert evaluate.main([*words, "--occluders", "0.7"]) == 0
+    record = json.loads((out / "metrics.json").read_text("utf-8"))
+    rows = [row for row in record["slices"]["rows"] if row["fact"] == "before the face"]
+    kinds = {row["value"]: row["n"] for row in rows}
+    assert sum(kinds.values()) == record["n"] and len(kinds) > 2
+    assert set(kinds) <= {*BEFORE, "nothing"} and kinds["nothing"] < record["n"]
+    chances = ("no_mask", "wearing_mask", "worn_incorrectly")
+    again = [[row[name] for name in chances] for row in rows_of(out / "predictions.csv")]
+    assert evaluate.main(words) == 0
+    usual = [[row[name] for name in chances] for row in rows_of(out / "predictions.csv")]
+    changed = sum(one != other for one, other in zip(again, usual, strict=True))
+    assert 0 < changed <= record["n"] - kinds["nothing"], "no other crop changed"
+
+
+def test_nothing_can_be_put_before_faces_whose_points_are_unknown(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in CLASSES:
+        (tmp_path / "real").mkdir(exist_ok=True)
+        (tmp_path / "real" / name).symlink_to(data / "test" / name)
+    words = ["--weights", str(run), "--data", str(tmp_path / "real"), "--device", "cpu"]
+    assert evaluate.main([*words, "--occluders", "0.5"]) == 1
+    assert "give a folder that masktrain.prepare wrote" in capsys.readouterr().err
 
 
 def test_training_on_data_without_the_class_says_what_to_do(
