@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\([^)\s]+\)")
 _MARKS = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*")
 
 
@@ -87,14 +88,14 @@ def markdown(blocks: Sequence[Block], folder: Path) -> str:
 
 
 def parse(text: str, folder: Path, deeper: int = 0) -> list[Block]:
-    """Read the Markdown that this project writes.
+    """Read the Markdown that this project writes; of a link its text is kept.
 
     Args:
         text: headings, paragraphs, tables, lists, fenced code and pictures alone in their line.
         folder: what its pictures are relative to.
         deeper: by how much headings sink.
     """
-    return [_parsed(part, folder, deeper) for part in _parts(text)]
+    return [_parsed(_LINK.sub(r"\1", part), folder, deeper) for part in _parts(text)]
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -105,7 +105,7 @@ def explain(config: ExplainConfig) -> Explanation:
     from masktrain.evaluate import default_split, label_of, score_crops, source_of
     from masktrain.explain_report import Grid, Report
     from masktrain.heat_maps import Looker
-    from masktrain.mask_regions import read_prepared
+    from masktrain.mask_regions import read_prepared, shows_nobody
     from masktrain.model import load_classifier
     from masktrain.outcomes import answers_of, pick_measured, pick_shown
     from masktrain.run_folder import results_folder, weights_file
@@ -131,6 +131,7 @@ def explain(config: ExplainConfig) -> Explanation:
         "outcomes": answers.count(),
         "skipped": len(crops.skipped),
         "seed": config.seed,
+        "shows_nobody": shows_nobody(config.data),
     }
     report = Report(
         source=source,

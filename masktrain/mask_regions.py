@@ -6,6 +6,7 @@ Of a bare crop it is the alpha of the mask that its twin wears: where a mask wou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from masktrain.heat import MASK, face_discs
 from masktrain.metrics import Floats
 from masktrain.prepare import BARE, LANDMARKS, MASKED
 
-MANIFEST = "manifest.csv"
+MANIFEST, SETTINGS = "manifest.csv", "prepare.json"
 SAME_WITHIN = 12.0
 """Grey levels, mean over the fabric, by which a mask drawn again may differ from the stored one."""
 
@@ -119,6 +120,15 @@ def read_prepared(data: Path) -> PreparedFaces | None:
         return None
     points = {path: faces[0] for path, faces in read_landmarks(data / LANDMARKS).items() if faces}
     return PreparedFaces(data, rows_by_path(data), points)
+
+
+def shows_nobody(data: Path) -> bool:
+    """Return whether a prepared folder shows people who do not exist, of the embedded model."""
+    try:
+        settings = json.loads((data / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(settings, dict) and settings.get("faces") == "demo"
 
 
 def difference(drawn: np.ndarray, stored: np.ndarray, alpha: np.ndarray) -> float:

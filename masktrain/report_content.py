@@ -341,7 +341,26 @@ def _explanation(run: RunRecord) -> list[Block]:
     for path in sorted(run.folder.glob("explain/*/explain.md")):
         parts = parse(path.read_text(encoding="utf-8"), path.parent, deeper=2)
         blocks += [part for part in parts if not isinstance(part, Picture) or part.path.is_file()]
+        blocks += _heat_pictures(path.parent)
     return [Heading("What it looks at"), *blocks] if blocks else []
+
+
+def _heat_pictures(folder: Path) -> list[Block]:
+    """Return the pictures of an explanation; none where they show people: reports are published."""
+    path = folder / "explain.json"
+    if not path.is_file():
+        return []
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ContentError(f"{path} is damaged: {error}") from None
+    if not record.get("shows_nobody"):
+        return []
+    names = [grid["name"] for grid in record["grids"] if (folder / f"{grid['name']}.png").is_file()]
+    return [
+        Picture(folder / f"{name}.png", f"{name.replace('_', ' ')}, of people who do not exist.")
+        for name in names
+    ]
 
 
 def _ablations(run: RunRecord) -> list[Block]:

@@ -387,6 +387,7 @@ def test_the_command_writes_a_report_its_numbers_and_pictures(
         assert len(grid["paths"]) == min(2, grid["of"])
         assert read_image(folder / f"{grid['name']}.png").std() > 10
     assert sum(record["outcomes"].values()) == record["n"]
+    assert record["shows_nobody"] is True, "prepared from the embedded model"
     assert {row["method"] for row in record["rows"]} == {"gradcam", "occlusion"}
     for row in record["rows"]:
         mask = row["focus"]["mask"]

@@ -104,6 +104,24 @@ def test_numbers_of_the_report_are_those_of_the_files(run: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("nobody", [True, False])
+def test_heat_is_shown_on_people_who_do_not_exist_alone(run: Path, nobody: bool) -> None:
+    folder = run / "explain" / "drawn-test"
+    folder.mkdir(parents=True)
+    (folder / "explain.md").write_text("# Where\n\n- [true_positives.png](a.png): 3 of 9\n")
+    grids = [{"name": "true_positives"}, {"name": "false_positives"}]
+    record = {"shows_nobody": nobody, "grids": grids}
+    (folder / "explain.json").write_text(json.dumps(record))
+    write_rgb(folder / "true_positives.png", np.full((40, 40, 3), 200, np.uint8))
+    shown = [
+        block.path.name
+        for block in content(RunRecord(run, run / "none"), {}, [])
+        if isinstance(block, Picture) and "explain" in block.path.parts
+    ]
+    assert shown == (["true_positives.png"] if nobody else [])
+    assert "- true_positives.png: 3 of 9" in text_of(run)
+
+
 def test_another_file_makes_another_report(run: Path) -> None:
     before = text_of(run)
     path = run / "eval/real_test/metrics.json"
