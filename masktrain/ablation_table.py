@@ -105,7 +105,7 @@ class AblationTable:
         parts = [self._head(), self._means()]
         if self.plan.base in self.arms and len(self.arms) > 1:
             parts.append(self._differences())
-        return "\n\n".join([*parts, "![](ablation.png)", self._foot()]) + "\n"
+        return "\n\n".join([*parts, "![Each seed of each arm.](ablation.png)", self._foot()]) + "\n"
 
     def _head(self) -> str:
         first = next(iter(self.results[self.arms[0].name].values()))

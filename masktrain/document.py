@@ -143,7 +143,8 @@ def _markdown(block: Block, folder: Path) -> str:
         case Code(text):
             return f"```bash\n{text}\n```"
         case Picture(path, caption):
-            return f"![{caption}]({path.relative_to(folder).as_posix()})\n\n*{caption}*"
+            shown = f"![{caption}]({path.relative_to(folder).as_posix()})"
+            return f"{shown}\n\n*{caption}*" if caption else shown
 
 
 def _cell(text: str) -> str:

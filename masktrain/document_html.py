@@ -90,7 +90,8 @@ def _html(block: Block) -> str:
     match block:
         case Heading(text, level):
             name = f' id="{_anchor(text)}"' if level == 2 else ""
-            return f"<h{level}{name}>{_inline(text)}</h{level}>"
+            rank = min(level, 6)  # HTML has no more
+            return f"<h{rank}{name}>{_inline(text)}</h{rank}>"
         case Paragraph(text):
             return f"<p>{_inline(text)}</p>"
         case Bullets(items):

@@ -59,7 +59,7 @@ _TITLES = {
         f"h{level}", parent=_BODY, fontName="Strong", fontSize=size, leading=1.25 * size,
         spaceBefore=before, spaceAfter=6, alignment=TA_LEFT, keepWithNext=1,
     )
-    for level, size, before in ((1, 20, 0), (2, 14, 14), (3, 11, 8))
+    for level, size, before in ((1, 20, 0), (2, 14, 14), (3, 11, 8), (4, 10, 6))
 }  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def _number(canvas: Any, document: Any) -> None:
 def _flowables(block: Block) -> list[Flowable]:
     match block:
         case Heading(text, level):
-            title = Text(_inline(text), _TITLES[level])
+            title = Text(_inline(text), _TITLES[min(level, max(_TITLES))])
             return [CondPageBreak(ROOM_FOR_HEADING), title] if level == 2 else [title]
         case Paragraph(text):
             return [Text(_inline(text), _BODY)]

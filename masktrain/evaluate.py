@@ -96,7 +96,7 @@ def evaluate(config: EvaluateConfig) -> Result:
     Raises:
         CheckpointError: the weights are missing or damaged.
         DataError: there is nothing to evaluate in the folder.
-        ValueError: the device cannot be used; a threshold for a network of three classes.
+        ValueError: the device cannot be used.
         NonFiniteError: the network gives nan.
     """
     from masktrain.calibration import calibration_of
@@ -135,14 +135,15 @@ def evaluate(config: EvaluateConfig) -> Result:
     validation = _validation(weights, classifier, config.chosen_on)
     identities = identities_of(config.data, crops.paths, config.facts)
     return Result(
-        evaluation=measure(scores, *threshold, ways),
+        evaluation=measure(scores, *threshold, ways, identities),
         scores=scores,
         crops=crops,
         wrongly=wrongly,
         slices=slice_scores(scores, facts, threshold[0]),
         calibration=calibration_of(scores, validation, config.chosen_on, identities),
         identities=identities,
-        source=source_of(weights, classifier) | {"data": config.data.as_posix(), "split": split},
+        source=source_of(weights, classifier)
+        | {"data": config.data.as_posix(), "split": split, "occluders": config.occluders},
         label=label,
         folder=config.output or results_folder(weights, "eval", label),
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from masktrain.metrics import (
     mean_of_rates,
     wilson,
 )
+from masktrain.resampling import auc_by_identity
 
 CLASSES = ("no_mask", "wearing_mask", "worn_incorrectly")
 OUTPUTS = (CLASSES[0], *WEARS)
@@ -243,6 +244,7 @@ def evaluate_classes(
     ways: Sequence[str] = (),
     threshold: float = 0.5,
     threshold_from: str = "fixed",
+    identities: Sequence[str] | None = None,
 ) -> ClassEvaluation:
     """Return every number for one set of scores, with 95 % intervals.
 
@@ -251,9 +253,11 @@ def evaluate_classes(
         ways: how each wears its mask, empty where that is not known; or nothing.
         threshold: of the old question, mask or no mask; the three classes need none.
         threshold_from: where it is from.
+        identities: whose face each is, where that is known.
 
     Rates have Wilson's score interval; the mean of recalls is carried over from these (Newcombe's
-    square-and-add); areas have a seeded bootstrap. Faces are taken to be independent.
+    square-and-add); areas have a seeded bootstrap. For ROC-AUC people are drawn, where they are
+    known; else faces are taken to be independent.
     """
     count = scores.scores.shape[1]
     confusion = np.zeros((count, count), np.int64)
@@ -262,7 +266,7 @@ def evaluate_classes(
     for label, (name, view) in enumerate(scores.views()):
         right, true = int(confusion[label, label]), int(confusion[label].sum())
         said = int(confusion[:, label].sum())
-        areas = evaluate_scores(view)
+        areas = _of_people(evaluate_scores(view), view, identities)
         rows.append(
             ClassRow(
                 name,
@@ -274,7 +278,12 @@ def evaluate_classes(
                 areas.pr_auc,
             )
         )
-    two = scores.without_third() if (scores.labels < 2).any() else None
+    two = None
+    kept = np.flatnonzero(scores.labels < 2)
+    if len(kept):
+        view = scores.without_third()
+        people = None if identities is None else [identities[place] for place in kept.tolist()]
+        two = _of_people(evaluate_scores(view, threshold, threshold_from), view, people)
     return ClassEvaluation(
         n=len(scores.labels),
         loss=scores.loss,
@@ -282,9 +291,16 @@ def evaluate_classes(
         accuracy=wilson(int(np.trace(confusion)), len(scores.labels)),
         balanced_accuracy=mean_of_rates([row.recall for row in rows if row.n]),
         classes=tuple(rows),
-        two_classes=None if two is None else evaluate_scores(two, threshold, threshold_from),
+        two_classes=two,
         ways=_way_rows(scores, np.array(ways, str)),
     )
+
+
+def _of_people(found: Evaluation, scores: Scores, identities: Sequence[str] | None) -> Evaluation:
+    """Return an evaluation whose ROC-AUC knows that faces of one person are alike."""
+    if identities is None or not scores.both_classes:
+        return found
+    return replace(found, roc_auc=auc_by_identity(scores, identities))
 
 
 def _way_rows(scores: ClassScores, ways: np.ndarray) -> tuple[WayRow, ...]:
@@ -305,11 +321,12 @@ def measure(
     threshold: float = 0.5,
     threshold_from: str = "fixed",
     ways: Sequence[str] = (),
+    identities: Sequence[str] | None = None,
 ) -> Evaluation | ClassEvaluation:
     """Return every number for scores of either kind.
 
     The threshold is that of mask or no mask; how masks are worn matters for three classes alone.
     """
     if isinstance(scores, ClassScores):
-        return evaluate_classes(scores, ways, threshold, threshold_from)
-    return evaluate_scores(scores, threshold, threshold_from)
+        return evaluate_classes(scores, ways, threshold, threshold_from, identities)
+    return _of_people(evaluate_scores(scores, threshold, threshold_from), scores, identities)

@@ -10,6 +10,9 @@ from MaskTheFace.images import list_images, read_image
 from masktrain.data import CLASSES, DataError
 from masktrain.metrics import Floats, Interval, Ints, Scores, evaluate_scores
 
+SHUFFLES = 20
+SHUFFLED = f"labels shuffled, mean and range of {SHUFFLES}"
+
 
 def statistics_of(path: Path) -> Floats:
     """Return what can be known of a crop without looking: (7,), mean and deviation of red, green
@@ -27,8 +30,8 @@ def statistics_auc(data: Path, split: str) -> dict[str, Interval]:
         split: where it is judged.
 
     Returns:
-        ROC-AUC by name: of the split, and of the same with the training labels shuffled, which
-        shows how far from .5 nothing at all comes.
+        ROC-AUC by name: of the split, and, with the training labels shuffled, the mean and range
+        of SHUFFLES shuffles: how far from .5 nothing at all comes.
 
     Raises:
         DataError: a class is missing.
@@ -39,14 +42,17 @@ def statistics_auc(data: Path, split: str) -> dict[str, Interval]:
 
     seen, labels = _read(data / "train")
     asked, truth = _read(data / split)
-    shuffled = np.random.default_rng(0).permutation(labels)
+    rng = np.random.default_rng(0)
 
-    def judged(teach: Ints) -> Interval:
+    def judged(teach: Ints) -> Scores:
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        chances = model.fit(seen, teach).predict_proba(asked)[:, 1]
-        return evaluate_scores(Scores(truth, chances, 0.0)).roc_auc
+        return Scores(truth, model.fit(seen, teach).predict_proba(asked)[:, 1], 0.0)
 
-    return {split: judged(labels), "labels shuffled": judged(shuffled)}
+    by_chance = [judged(rng.permutation(labels)).auc for _ in range(SHUFFLES)]
+    return {
+        split: evaluate_scores(judged(labels)).roc_auc,
+        SHUFFLED: Interval(float(np.mean(by_chance)), min(by_chance), max(by_chance)),
+    }
 
 
 def _read(folder: Path) -> tuple[Floats, Ints]:

@@ -90,6 +90,8 @@ class Report:
     probes: tuple[Probe, ...]
     occluders: tuple[Probe, ...]
     background_auc: Interval
+    network_auc: Interval
+    """Between the bare faces and their masked twins as they are."""
     statistics_auc: Mapping[str, Interval]
     source: Mapping[str, Any]
 
@@ -129,7 +131,8 @@ class Report:
                 "A logistic regression on mean, deviation and JPEG size of the crops, fitted to "
                 "the training split, tells masked from bare with AUC "
                 + ", ".join(f"{auc.cell()} ({name})" for name, auc in self.statistics_auc.items())
-                + ": what lies above that must come from looking at the face.",
+                + f"; the network with {self.network_auc.cell()}. What lies between must come from "
+                "looking at the face.",
                 "",
             ]
         )
@@ -197,7 +200,12 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
     report = Report(
         probes=probes,
         occluders=occluders,
-        background_auc=_background_auc(ask, faces, faceless),
+        background_auc=_auc(
+            ask,
+            [faceless(face, face.image) for face in faces],
+            [faceless(face, face.masked) for face in faces],
+        ),
+        network_auc=_auc(ask, [face.image for face in faces], [face.masked for face in faces]),
         statistics_auc=statistics_auc(config.data, config.split),
         source={
             "weights": weights.as_posix(),
@@ -254,16 +262,12 @@ def _compared(name: str, before: np.ndarray, after: np.ndarray) -> Probe:
     )
 
 
-def _background_auc(
-    ask: _Asker, faces: Sequence[ProbeFace], faceless: Callable[[ProbeFace, np.ndarray], np.ndarray]
-) -> Interval:
-    """Return the AUC between bare and masked twins whose faces are painted over."""
+def _auc(ask: _Asker, bare: Sequence[np.ndarray], masked: Sequence[np.ndarray]) -> Interval:
+    """Return the AUC between pictures of bare faces and of their masked twins."""
     from masktrain.metrics import Scores, evaluate_scores
 
-    pictures = [faceless(face, face.image) for face in faces]
-    pictures += [faceless(face, face.masked) for face in faces]
-    labels = np.repeat([0, 1], len(faces))
-    return evaluate_scores(Scores(labels, ask.chances(pictures), 0.0)).roc_auc
+    labels = np.repeat([0, 1], [len(bare), len(masked)])
+    return evaluate_scores(Scores(labels, ask.chances([*bare, *masked]), 0.0)).roc_auc
 
 
 def _table(head: str, probes: Sequence[Probe]) -> list[str]:

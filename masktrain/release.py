@@ -20,7 +20,7 @@ from MaskTheFace.commands import run_command
 
 # torch takes seconds to import: --help does without it.
 if TYPE_CHECKING:
-    from masktrain.report_content import RunRecord
+    from masktrain.run_record import RunRecord
 
 CARD = "README.md"
 
@@ -74,8 +74,8 @@ def release(run: Path, name: str, folder: Path) -> tuple[Path, Path]:
     """
     from MaskTheFace.images import write_bytes
     from masktrain.model import load_checkpoint
-    from masktrain.report_content import RunRecord
     from masktrain.run_folder import RELEASED, weights_file
+    from masktrain.run_record import RunRecord
     from masktrain.tensors import DoesNotFitError, pack
 
     record = RunRecord(run, Path())
@@ -96,7 +96,8 @@ def card(record: RunRecord, name: str, packed: bytes, folder: Path) -> str:
     """Return the card of weights as Markdown: what they are, hash, results, terms, how to judge."""
     from masktrain.document import Bullets, Code, Heading, Paragraph, Table, markdown, parse
     from masktrain.report import results_table
-    from masktrain.report_content import data_sheet, limits, model_card
+    from masktrain.report_content import limits, model_card
+    from masktrain.report_origin import data_sheet
     from masktrain.run_folder import RELEASED
 
     file = [
@@ -111,13 +112,14 @@ def card(record: RunRecord, name: str, packed: bytes, folder: Path) -> str:
         Paragraph("Judge them on a folder with `no_mask/` and `wearing_mask/`, or on photos:"),
         Code(
             f"python -m masktrain.evaluate --weights {name} --data real_photos/\n"
-            f"python -m masktrain.predict --weights {name} --custom photos/"
+            f"python -m masktrain.predict --weights {name} --custom photos/\n"
+            f"python -m masktrain.explain --weights {name} --data real_photos/"
         ),
         *model_card(record),
         Heading("Results of the run"),
         Paragraph("Of its weights in single precision; brackets hold 95 % intervals."),
         *parse(results_table(record.folder), record.folder),
-        *limits(),
+        *limits(record),
         *data_sheet(record),
         Heading("Terms"),
         Bullets(

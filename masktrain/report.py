@@ -141,8 +141,9 @@ def write_report(run: Path, folder: Path, ablations: Path) -> list[Path]:
     from masktrain.document import markdown
     from masktrain.document_html import html_page
     from masktrain.document_pdf import write_pdf
-    from masktrain.report_content import RunRecord, content, gathered
+    from masktrain.report_content import content, gathered
     from masktrain.report_pictures import draw_pictures
+    from masktrain.run_record import RunRecord
 
     record = RunRecord(run, ablations)
     folder.mkdir(parents=True, exist_ok=True)
@@ -209,8 +210,8 @@ def results_table(run: Path) -> str:
         "|---|---|" + "---|" * len(columns),
         *(_table_row(name, record, columns) for name, record in records.items()),
     ]
-    drawn = [name for name, record in records.items() if record["split"]]
-    others = [name for name in records if name not in drawn]
+    others = [name for name, record in records.items() if not record["split"]]
+    drawn = [name for name in records if name not in others and not records[name].get("occluders")]
     for name in drawn if others else ():
         lines += ["", f"Lower than on {name} (drawn masks) by:", ""]
         lines += [

@@ -84,7 +84,12 @@ def weights_file(path: Path) -> Path:
 
 
 def run_of(weights: Path) -> Path:
-    """Return the run folder of a checkpoint; of one that lies elsewhere the folder around it."""
+    """Return the run folder of a checkpoint; of one that lies elsewhere the folder around it.
+
+    What is found out about weights that were handed on goes to runs/<name>: it may show people.
+    """
+    if weights.name == RELEASED and weights.parent.parent == RELEASES:
+        return Path("runs") / weights.parent.name
     return weights.parent.parent if weights.parent.name == "weights" else weights.parent
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from MaskTheFace.images import write_bytes
 from masktrain.augment import eval_transform, train_transform
 from masktrain.best import Best, better_of
 from masktrain.config import TrainConfig
@@ -58,6 +59,7 @@ from masktrain.run_folder import (
     save_scores,
     write_json,
 )
+from masktrain.slices import sources_of
 
 THRESHOLD, THRESHOLD_FROM = 0.5, "fixed"
 
@@ -197,6 +199,8 @@ def open_session(config: TrainConfig, data: Path) -> Session:
     if config.resume is None:
         session.run = new_run(config, environment)
         write_json(session.run / "data.json", _describe_data(session))
+        if (data / "prepare.json").is_file():
+            write_bytes(session.run / "prepare.json", (data / "prepare.json").read_bytes())
         session.save_last()
     else:
         session.run = config.resume
@@ -277,7 +281,9 @@ def _describe_data(session: Session) -> dict[str, Any]:
         }
         for series, found in session.crops.items()
     }
-    return {"data": session.data.as_posix(), "crops": crops}
+    bare = session.crops["train"]
+    paths = [path for path, label in zip(bare.paths, bare.labels, strict=True) if label == 0]
+    return {"data": session.data.as_posix(), "crops": crops, "sources": sources_of(paths)}
 
 
 def describe_session(session: Session) -> str:

@@ -24,6 +24,8 @@ LEAST_FACES = 20
 MOST_VALUES = 30
 """A column of a CSV with more values than this is no way to slice."""
 UTK_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d{8,}")
+LFW_NAME = re.compile(r".+_\d{4}(-[0-9a-f]{12})?\.\w+")
+DEMO_NAME = "demo-"
 UTK_GENDER = ("male", "female")
 UTK_GROUP = ("White", "Black", "Asian", "Indian", "other")
 STATEMENT = (
@@ -96,11 +98,23 @@ class Slices:
     def _worst(self) -> str:
         if self.worst is None:
             return f"No slice has {LEAST_FACES} faces: none is named as the worst."
+        if {row.fact for row in self.rows} == {"class"}:
+            return "Nothing but the class is known of these faces."
         return (
             f"Worst of {len(self.rows)} slices, among those of {LEAST_FACES} faces or more: "
             f"**{self.worst.fact} {self.worst.value}**, {self.worst.right.cell()} of "
-            f"{self.worst.n:,}. The worst of many looks worse than it is."
+            f"{self.worst.n:,}. The worst of many looks worse than it is.{self._small()}"
         )
+
+    def _small(self) -> str:
+        """Name the smaller slices that are worse beyond doubt."""
+        assert self.worst is not None
+        sure = [
+            f"{row.fact} {row.value}, {row.right.cell()} of {row.n}"
+            for row in self.rows
+            if row.n < LEAST_FACES and row.right.high < self.worst.right.value
+        ]
+        return f" Smaller, and lower beyond chance: {'; '.join(sure)}." if sure else ""
 
 
 def slice_scores(scores: Scores | ClassScores, facts: Facts, threshold: float = 0.5) -> Slices:
@@ -225,6 +239,17 @@ def _size_name(box_xyxy: str) -> str:
         if side < border:
             return f"{border // 2} to {border - 1} px" if border > 48 else "up to 47 px"
     return "192 px and more"
+
+
+def sources_of(paths: Sequence[str]) -> dict[str, int]:
+    """Return how many crops have names as a known source of photos has them, others apart."""
+    names = [Path(path).name for path in paths]
+    utk = sum(bool(UTK_NAME.match(name)) for name in names)
+    lfw = sum(bool(LFW_NAME.fullmatch(name)) for name in names)
+    demo = sum(name.startswith(DEMO_NAME) for name in names)
+    counts = {"UTKFace": utk, "LFW": lfw, "embedded model": demo}
+    counts["other"] = len(names) - sum(counts.values())
+    return {name: count for name, count in counts.items() if count}
 
 
 def _from_names(paths: Sequence[str]) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES, DataError
 from masktrain.metrics import paired_difference
 from masktrain.model import Classifier, Preprocessing
-from masktrain.pixel_statistics import statistics_auc, statistics_of
+from masktrain.pixel_statistics import SHUFFLED, statistics_auc, statistics_of
 from masktrain.prepare import prepare
 from masktrain.probe_images import PROBES, faceless, load_faces, with_occluder
 from masktrain.probes import MOST_MORE, Probe, ProbesConfig, main, probe
@@ -169,7 +169,8 @@ def test_pixel_statistics_find_what_differs_and_nothing_in_shuffled_labels(
 ) -> None:
     found = statistics_auc(data, "val")
     assert found["val"].value > 0.6, "fabric has other colours than skin"
-    assert found["labels shuffled"].low < 0.5 < found["labels shuffled"].high
+    assert found[SHUFFLED].low < 0.5 < found[SHUFFLED].high
+    assert found[SHUFFLED].value == pytest.approx(0.5, abs=0.06)
     path = next((data / "val" / CLASSES[0]).iterdir())
     assert statistics_of(path).shape == (7,)
     with pytest.raises(DataError, match="no image in"):

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,15 @@ from conftest import write_rgb
 
 from masktrain import report
 from masktrain.architecture import stages_of
-from masktrain.config import TrainConfig
+from masktrain.config import PrepareConfig, TrainConfig
 from masktrain.document import Heading, Picture, markdown
+from masktrain.document_html import html_page
+from masktrain.document_pdf import write_pdf
 from masktrain.model import Preprocessing, build_model, save_checkpoint
 from masktrain.multiclass import OUTPUTS
-from masktrain.report_content import ContentError, RunRecord, content, gathered
+from masktrain.report_content import content, gathered
 from masktrain.report_pictures import training_samples
+from masktrain.run_record import ContentError, RunRecord
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = sorted(path.parent for path in ROOT.glob("reports/runs/*/config.json"))
@@ -57,7 +61,10 @@ def run(tmp_path: Path) -> Path:
     environment |= {"command": ["train.py", "--epochs", "1"]}
     (folder / "env.json").write_text(json.dumps(environment))
     crops = {"train": {"no_mask": 1234, "wearing_mask": 1235}}
-    (folder / "data.json").write_text(json.dumps({"data": "data/mine", "crops": crops}))
+    data = {"data": "data/mine", "crops": crops, "sources": {"UTKFace": 1200, "LFW": 34}}
+    (folder / "data.json").write_text(json.dumps(data))
+    prepared = asdict(PrepareConfig(faces="data/photos", wear=True, val_share=0.04))
+    (folder / "prepare.json").write_text(json.dumps(prepared | {"output": None, "version": 6}))
     with (folder / "results.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([("epoch", "time_s", "val/auc", "val/loss"), (0, 9, 0.5, 0.7)])
@@ -94,6 +101,11 @@ def test_numbers_of_the_report_are_those_of_the_files(run: Path) -> None:
         "| time | 2.0 hours for 1 epochs and their evaluation |",
         "about 0.04 kWh (assumed: 10 W for each of 2 cores)",
         "python -m masktrain.train --epochs 1",
+        "masktrain.prepare --faces data/photos --val-share 0.04 --wear --output data/mine",
+        f"masktrain.evaluate --weights runs/{run.name} --data <data> --split test",
+        "| UTKFace | 1,200 training faces: web photos with age",
+        "| LFW | 34 training faces:",
+        "Drawn masks chose the epoch, not real ones",
     ):
         assert wanted in text, wanted
     assert (run / "results.md").read_text().strip() in text.replace("| --- |", "|---|").replace(
@@ -102,6 +114,49 @@ def test_numbers_of_the_report_are_those_of_the_files(run: Path) -> None:
     assert {line[3:] for line in text.splitlines() if line.startswith("## ")} >= SECTIONS - {
         "Network"
     }
+
+
+def test_three_classes_and_ways_are_told_one_by_one(run: Path) -> None:
+    path = run / "eval/real_test/metrics.json"
+    two = metrics(None, 0.97)
+    one = {"name": "worn_incorrectly", "n": 135, "precision": interval(0.61)}
+    one |= {"recall": interval(0.62), "roc_auc": interval(0.63), "pr_auc": interval(0.64)}
+    way = {"name": "nose_out", "n": 77, "class_right": interval(0.71), "way_right": interval(0.72)}
+    several = {"classes": [one], "ways": [way], "two_classes": two}
+    path.write_text(json.dumps(two | several))
+    text = text_of_results(run)
+    limits = [f"{value:.3f} ({value - 0.01:.3f} to {value + 0.01:.3f})" for value in (0.61, 0.62)]
+    assert f"| worn_incorrectly | 135 | {limits[0]} | {limits[1]} |" in text
+    assert "| nose_out | 77 | 0.710 (0.700 to 0.720) | 0.720 (0.710 to 0.730) |" in text
+    assert "macro recall 0.870 (0.860 to 0.880)" in text
+
+
+def test_of_two_classes_what_is_neither_is_told_by_way(run: Path) -> None:
+    path = run / "eval/real_test/metrics.json"
+    neither = {"nose_out": {"n": 77, "said_wearing_mask": interval(0.31), "median_score": 0.4}}
+    path.write_text(json.dumps(metrics(None, 0.97) | {"worn_incorrectly": neither}))
+    assert "| nose_out | 77 | 0.310 (0.300 to 0.320) |" in text_of_results(run)
+
+
+def text_of_results(run: Path) -> str:
+    (run / "results.md").write_text("| faces | n |\n|---|---|\n| real_test | 50 |\n")
+    return text_of(run)
+
+
+def test_an_explanation_of_many_headings_makes_all_three_files(run: Path, tmp_path: Path) -> None:
+    folder = run / "explain" / "drawn-test"
+    folder.mkdir(parents=True)
+    text = "# Where\n\n## Pictures\n\n### Grad-CAM\n\n#### deeper\n\n##### deepest\n\nDone.\n"
+    (folder / "explain.md").write_text(text)
+    for part, words in (("audit/audit.md", "# A\n\nClean.\n"), ("compare/a/compare.md", "# C\n")):
+        (run / part).parent.mkdir(parents=True)
+        (run / part).write_text(words)
+    blocks = content(RunRecord(run, run / "none"), {}, [])
+    titles = [block.text for block in blocks if isinstance(block, Heading)]
+    assert {"Where", "Grad-CAM", "deepest", "Leak audit", "Comparisons"} <= set(titles)
+    assert "<h6>deepest</h6>" in html_page(blocks)
+    write_pdf(blocks, tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").stat().st_size > 5000
 
 
 @pytest.mark.parametrize("nobody", [True, False])

@@ -23,6 +23,7 @@ from masktrain.slices import (
     facts_of,
     identities_of,
     slice_scores,
+    sources_of,
 )
 
 NAMES = (
@@ -65,6 +66,31 @@ def test_the_worst_slice_is_large_enough_and_said_to_be_one_of_many() -> None:
     assert slice_scores(scores, {}).markdown().count("Age, gender") == 0
     tiny = slice_scores(Scores(np.array([0, 1]), np.array([0.2, 0.3]), 0.1), {})
     assert tiny.worst is None and "none is named" in tiny.markdown()
+
+
+def test_a_small_slice_that_is_lower_beyond_chance_is_named_too() -> None:
+    labels = np.ones(160, np.int64)
+    scores = np.repeat([0.9, 0.1, 0.9, 0.1], [90, 10, 47, 13])
+    wear = ["correct"] * 100 + ["forehead"] * 47 + ["one_ear"] * 13
+    found = slice_scores(Scores(labels, scores, 0.5), {"wear": wear})
+    assert found.worst is not None and found.worst.value == "wearing_mask"
+    assert "Smaller, and lower beyond chance: wear one_ear, 0.000" in found.markdown()
+
+
+def test_where_nothing_is_known_no_slice_is_the_worst() -> None:
+    found = slice_scores(Scores(np.array([0, 1] * 30), np.full(60, 0.9), 0.5), {})
+    assert "Nothing but the class is known" in found.markdown()
+
+
+def test_names_tell_where_photos_are_from() -> None:
+    names = ["train/no_mask/25_1_2_20170116161343328-529171794c76.jpg"]
+    names += ["train/no_mask/Tom_Daschle_Tom_Daschle_0002-ad6b865ca394.jpg", "demo-0-00017-1.jpg"]
+    assert sources_of([*names, "holiday.jpg"]) == {
+        "UTKFace": 1,
+        "LFW": 1,
+        "embedded model": 1,
+        "other": 1,
+    }
 
 
 def test_numbers_are_sorted_as_numbers() -> None:

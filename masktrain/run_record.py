@@ -1,0 +1,87 @@
+"""A run folder as reports read it: every file once, every number from a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+
+class ContentError(ValueError):
+    """A file of a run that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run folder and what else a report tells.
+
+    Attributes:
+        folder: the run.
+        ablations: folder with <plan>/ablation.md.
+    """
+
+    folder: Path
+    ablations: Path
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """Settings of the run."""
+        return self._json("config.json")
+
+    @cached_property
+    def environment(self) -> Mapping[str, Any]:
+        """Machine, versions, commit and command; empty where the run does not say."""
+        return self._json("env.json") if (self.folder / "env.json").is_file() else {}
+
+    @cached_property
+    def data(self) -> Mapping[str, Any]:
+        """What it learned from: folder, crops, sources; empty where the run does not say."""
+        return self._json("data.json") if (self.folder / "data.json").is_file() else {}
+
+    @cached_property
+    def prepared(self) -> Mapping[str, Any]:
+        """Settings that its faces were prepared with; empty where the run does not say."""
+        return self._json("prepare.json") if (self.folder / "prepare.json").is_file() else {}
+
+    @cached_property
+    def evaluations(self) -> Mapping[str, Mapping[str, Any]]:
+        """metrics.json of every set of faces, by its name."""
+        paths = sorted(self.folder.glob("eval/*/metrics.json"))
+        return {path.parent.name: self._json(path.relative_to(self.folder)) for path in paths}
+
+    @cached_property
+    def history(self) -> Sequence[Mapping[str, str]]:
+        """Rows of results.csv."""
+        with (self.folder / "results.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def headline(self) -> str | None:
+        """Name of the real faces that chose nothing, a test by its name first; or None."""
+        chose = Path(self.config.get("real_val") or "").name
+        real = [name for name, found in self.evaluations.items() if found["split"] is None]
+        free = [name for name in real if name != chose]
+        return next((name for name in free if "test" in name), free[0] if free else None)
+
+    def _json(self, name: Path | str) -> Mapping[str, Any]:
+        path = self.folder / name
+        try:
+            record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ContentError(f"{self.folder} has no {name}: give a run folder") from None
+        except ValueError as error:
+            raise ContentError(f"{path} is damaged: {error}") from None
+        return record
+
+
+def cell(interval: Mapping[str, float | None]) -> str:
+    """Return a stored estimate with its interval, as text."""
+    if interval["value"] is None:
+        return "unknown"
+    if interval["low"] is None:
+        return f"{interval['value']:.3f}"
+    return f"{interval['value']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
