@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from MaskTheFace.commands import run_command
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAPER = {
     "font.family": "serif",
@@ -60,8 +64,11 @@ def _run(argv: Sequence[str] | None) -> int:
 def write_figures(config: FiguresConfig) -> list[Path]:
     """Draw a run's figures in a style and write them; the same run gives the same bytes.
 
+    To those of training come, of each evaluation, ROC, PR and counts, drawn from predictions.csv.
+
     Raises:
-        ReportError: this is no run folder, or a file is damaged. OSError: a file cannot be written.
+        ReportError: this is no run folder, or a file is damaged.
+        PredictionsError: a predictions.csv is. OSError: a file cannot be written.
     """
     from matplotlib import rc_context
 
@@ -71,7 +78,7 @@ def write_figures(config: FiguresConfig) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     with rc_context(STYLES[config.style]):
-        for name, figure in run_figures(config.run).items():
+        for name, figure in (run_figures(config.run) | evaluation_figures(config.run)).items():
             for kind in config.formats:
                 written.append(folder / f"{name}.{kind}")
                 # Neither date nor version: they would make other bytes of the same figure.
@@ -79,3 +86,28 @@ def write_figures(config: FiguresConfig) -> list[Path]:
                 plain = dateless.get(kind, {"Software": None})
                 figure.savefig(written[-1], format=kind, metadata=plain, dpi=200)
     return written
+
+
+def evaluation_figures(run: Path) -> dict[str, Figure]:
+    """Draw ROC, PR and counts of each evaluation of a run, by the name of its faces.
+
+    Bands take each face for itself: prepared data, whose people come twice, get none here.
+    """
+    from masktrain.figures import confusion_figure, pr_figure, roc_figure
+    from masktrain.multiclass import measure
+    from masktrain.predictions_file import read_predictions
+    from masktrain.report import named_views
+    from masktrain.resampling import pr_band, roc_band
+
+    found: dict[str, Figure] = {}
+    for path in sorted(run.glob("eval/*/predictions.csv")):
+        label, scores = path.parent.name, read_predictions(path.parent)
+        record = json.loads((path.parent / "metrics.json").read_text("utf-8"))
+        curves = named_views(label, scores)
+        alone = [record.get("split") is None and view.both_classes for _, view in curves]
+        for kind, draw, band in (("roc", roc_figure, roc_band), ("pr", pr_figure, pr_band)):
+            bands = [band(view) if one else None for (_, view), one in zip(curves, alone)]
+            found[f"{label}_{kind}"] = draw(curves, bands=bands)
+        threshold = record.get("threshold", 0.5)
+        found[f"{label}_confusion_matrix"] = confusion_figure(measure(scores, threshold))
+    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 COLUMNS = ("photo", "face", "found_by", "box_xyxy", "said", "probability", "said_wear", "advice")
 DRAWN = "drawn by code"
 BATCH = 64
+CAPTION_LETTERS = 26
 
 
 @dataclass(frozen=True)
@@ -238,9 +240,11 @@ def sheet(found: Predictions, shown: int) -> Figure:
 
 def _caption(one: Prediction) -> str:
     name = one.photo if len(one.photo) <= 24 else f"...{one.photo[-21:]}"
-    how = "" if one.found.how == DRAWN else f"\n({one.found.how})"
+    how = "" if one.found.how == DRAWN else f"({one.found.how})"
     way = f", {one.way}" if one.way not in ("", "correct") else ""
-    return f"{name}\n{one.said}{way} {one.probability:.2f}{how}"
+    todo = "" if one.found.how == DRAWN else textwrap.fill(one.advice, CAPTION_LETTERS)
+    lines = (name, f"{one.said}{way} {one.probability:.2f}", todo, how)
+    return "\n".join(filter(None, lines))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def test_the_colab_notebook_goes_from_faces_to_a_report(checkout: Path) -> None:
     text = executed(notebook, checkout)
     assert "error" not in text.lower().replace("calibration error", "")
     (run,) = (checkout / "runs/notebook").iterdir()
-    for wanted in ("weights/best.pt", "results.png", "probes/probes.md", "predictions"):
+    for wanted in ("weights/best.pt", "results.png", "probes/probes.md", "explain", "predictions"):
         assert (run / wanted).exists(), wanted
     assert (checkout / "reports/notebook" / run.name / "report.html").is_file()
     shown = [
@@ -69,7 +69,7 @@ def test_the_colab_notebook_goes_from_faces_to_a_report(checkout: Path) -> None:
         for out in cell.get("outputs", ())
         if "image/png" in out.get("data", {})
     ]
-    assert len(shown) == 6
+    assert len(shown) == 7
 
 
 def test_the_first_steps_learn_something(checkout: Path) -> None:

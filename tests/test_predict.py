@@ -89,6 +89,13 @@ def test_the_sheet_names_photo_answer_and_finder(weights: Path, photos: Path) ->
     (caption,) = captions
     assert caption.startswith("pair.png\n") and caption.endswith("(dlib)")
     one = dataclasses.replace(found.faces[0], photo="a" * 40)
+    wrong = dataclasses.replace(one, said="worn_incorrectly", way="one_ear")
+    (caption,) = [
+        ax.get_title()
+        for ax in sheet(dataclasses.replace(found, faces=(wrong,)), 1).subfigs[0].axes
+        if ax.get_title()
+    ]
+    assert "put the other loop over" in caption, "what the person may do"
     long = dataclasses.replace(found, faces=(one,))
     assert len(sheet(long, 1).subfigs[0].axes[0].get_title().split("\n")[0]) == 24
 
