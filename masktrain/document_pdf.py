@@ -34,8 +34,12 @@ from masktrain.document import Block, Bullets, Code, Heading, Paragraph, Picture
 
 MARGIN = 20 * mm
 WIDTH = A4[0] - 2 * MARGIN
-TALLEST = 0.62 * (A4[1] - 2 * MARGIN)
+TALLEST = 0.34 * (A4[1] - 2 * MARGIN)
+TALLEST_NARROW = 0.85 * (A4[1] - 2 * MARGIN)
+"""Of pictures twice as high as wide: lists, whose small letters are to be read."""
 CODE_COLUMNS = 100
+LINE_LETTERS, MOST_LETTERS = 88, 60
+"""Letters of a table across the page, and of a column without a break."""
 PICTURE_DPI = 160
 ROOM_FOR_HEADING = 60 * mm
 
@@ -51,6 +55,8 @@ for _name, _file in (
 _BODY = ParagraphStyle("body", fontName="Plain", fontSize=9.5, leading=14, spaceAfter=6)
 _CELL = ParagraphStyle("cell", parent=_BODY, fontSize=8, leading=10, spaceAfter=0)
 _HEAD = ParagraphStyle("head", parent=_CELL, fontName="Strong")
+_SMALL_CELL = ParagraphStyle("small", parent=_CELL, fontSize=6.6, leading=8.5)
+_SMALL_HEAD = ParagraphStyle("small head", parent=_SMALL_CELL, fontName="Strong")
 _CAPTION = ParagraphStyle("caption", parent=_BODY, fontSize=8.5, leading=11, textColor="#555555")
 _CODE = ParagraphStyle("code", fontName="Mono", fontSize=7.5, leading=10, backColor="#f2f4f6",
                        borderPadding=4, spaceBefore=4, spaceAfter=8)  # fmt: skip
@@ -106,12 +112,10 @@ def _flowables(block: Block) -> list[Flowable]:
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
-    cells = [[Text(_inline(cell), _HEAD) for cell in head]]
-    cells += [[Text(_inline(cell), _CELL) for cell in row] for row in rows]
-    # Wide columns for long text, but none so narrow that words break.
-    longest = [max(len(str(row[place])) for row in [head, *rows]) for place in range(len(head))]
-    shares = [min(max(length, 8), 48) for length in longest]
-    widths = [WIDTH * share / sum(shares) for share in shares]
+    widths, crowded = _widths([head, *rows])
+    of_head, of_cell = (_SMALL_HEAD, _SMALL_CELL) if crowded else (_HEAD, _CELL)
+    cells = [[Text(_inline(cell), of_head) for cell in head]]
+    cells += [[Text(_inline(cell), of_cell) for cell in row] for row in rows]
     grid = Grid(cells, colWidths=widths, repeatRows=1)
     grid.setStyle(
         [
@@ -125,10 +129,29 @@ def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
     return grid
 
 
+def _widths(rows: Sequence[Sequence[str]]) -> tuple[list[float], bool]:
+    """Return the widths of columns: wide ones for long text, none so narrow that words break; and
+    whether small letters are needed for that."""
+    columns = list(zip(*rows, strict=True))
+    words = [
+        max(len(word) for text in column for word in text.split() or [""]) for column in columns
+    ]
+    wanted = [min(max(map(len, column)), MOST_LETTERS) for column in columns]
+    needed = [max(word, 6) + 1 for word in words]
+    more = [max(0, want - need) for want, need in zip(wanted, needed, strict=True)]
+    spare = max(0.0, LINE_LETTERS - sum(needed))
+    shares = [
+        need + (spare * one / sum(more) if sum(more) else 0)
+        for need, one in zip(needed, more, strict=True)
+    ]
+    return [WIDTH * share / sum(shares) for share in shares], sum(needed) > LINE_LETTERS
+
+
 def _image(path: Path) -> Image:
     with PillowImage.open(path) as opened:
         width, height = opened.size
-    scale = min(WIDTH / width, TALLEST / height, 72 / PICTURE_DPI)
+    tallest = TALLEST_NARROW if height > 2 * width else TALLEST
+    scale = min(WIDTH / width, tallest / height, 72 / PICTURE_DPI)
     return Image(str(path), width * scale, height * scale)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from masktrain.calibration import BINS
 from masktrain.document import Block, Heading, Paragraph, Picture, Table, parse
 from masktrain.run_record import RunRecord, cell
+from masktrain.slices import ONLY_CLASS
 
 
 def results(run: RunRecord) -> list[Block]:
@@ -65,9 +67,9 @@ def slices(run: RunRecord) -> list[Block]:
     blocks: list[Block] = []
     for name in run.evaluations:
         path = run.folder / "eval" / name / "slices.md"
-        if path.is_file():
-            parts = parse(path.read_text(encoding="utf-8"), path.parent)[1:]
-            blocks += [Heading(name, 3), *parts]
+        text = path.read_text(encoding="utf-8") if path.is_file() else ONLY_CLASS
+        if ONLY_CLASS not in text:  # the results say how good it is on each class
+            blocks += [Heading(name, 3), *parse(text, path.parent)[1:]]
             blocks += figure(run, f"eval/{name}/slices.png", f"{name}: share told right by slice.")
     return [Heading("Slices"), *blocks] if blocks else []
 
@@ -95,7 +97,7 @@ def calibration(run: RunRecord) -> list[Block]:
     fitted = {one["temperature_from"] for one in found.values() if one.get("temperature_from")}
     text = (
         "The mean gap between the probability that the network states and the share of cases in "
-        "which it is right, over {BINS} bins (ECE). The temperature was fitted on validation "
+        f"which it is right, over {BINS} bins (ECE). The temperature was fitted on validation "
         f"scores alone ({', '.join(sorted(fitted)) or 'none were kept'}); it changes no answer."
     )
     blocks: list[Block] = [Heading("Calibration"), Paragraph(text), Table(head, tuple(rows))]

@@ -34,6 +34,7 @@ STATEMENT = (
     "does worse on these photos, not why, and no gap is no proof of fairness: small slices hide "
     "much."
 )
+ONLY_CLASS = "Nothing but the class is known of these faces."
 Facts = Mapping[str, Sequence[str]]
 """Name of a fact to its value for each face, (N,); empty text where it is not known."""
 
@@ -99,7 +100,7 @@ class Slices:
         if self.worst is None:
             return f"No slice has {LEAST_FACES} faces: none is named as the worst."
         if {row.fact for row in self.rows} == {"class"}:
-            return "Nothing but the class is known of these faces."
+            return ONLY_CLASS
         return (
             f"Worst of {len(self.rows)} slices, among those of {LEAST_FACES} faces or more: "
             f"**{self.worst.fact} {self.worst.value}**, {self.worst.right.cell()} of "

@@ -95,6 +95,7 @@ def test_numbers_of_the_report_are_those_of_the_files(run: Path) -> None:
         "| train | 1,234 | 1,235 |",
         "| share of faces with something before them | 0.4 |",
         "| real_test | 50 | 0.123 (0.113 to 0.133) | 1.75 | 0.045 (0.035 to 0.055) |",
+        "over 15 bins (ECE). The temperature was fitted on validation scores alone (val);",
         "Worst: **turn 0**.",
         "None passed 0.321.",
         "| commit | abc123 |",
