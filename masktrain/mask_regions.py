@@ -22,9 +22,9 @@ from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
 from masktrain.heat import MASK, face_discs
 from masktrain.metrics import Floats
-from masktrain.prepare import BARE, LANDMARKS, MASKED
+from masktrain.prepare import BARE, LANDMARKS, MASKED, SETTINGS
 
-MANIFEST, SETTINGS = "manifest.csv", "prepare.json"
+MANIFEST = "manifest.csv"
 SAME_WITHIN = 12.0
 """Grey levels, mean over the fabric, by which a mask drawn again may differ from the stored one."""
 

@@ -8,7 +8,7 @@ threshold. What cannot be known (specificity without bare faces, say) is nan her
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -111,6 +111,12 @@ class Interval:
             return "     -"
         limits = "" if math.isnan(self.low) else f"   {self.low:.4f} to {self.high:.4f}"
         return f"{self.value:.4f}{limits}"
+
+    @classmethod
+    def stored(cls, record: Mapping[str, float | None]) -> Interval:
+        """Return what `json_safe` made of one: None, and what is missing, is nan again."""
+        numbers = (record.get(name) for name in ("value", "low", "high"))
+        return cls(*(math.nan if number is None else number for number in numbers))
 
     def cell(self, sign: str = "") -> str:
         """Return 0.957 (0.948 to 0.963); a rounded -0.000 loses its sign with the rounding."""

@@ -37,7 +37,7 @@ from masktrain.data import (
 )
 from masktrain.multiclass import target_of
 from masktrain.occlusion import OccludedCrops, draw_occluder, draw_veil, put_before
-from masktrain.prepare import DATA_VERSION, LANDMARKS
+from masktrain.prepare import DATA_VERSION, LANDMARKS, SETTINGS
 from masktrain.styles import draw_style
 
 SPLIT = "train"
@@ -224,7 +224,7 @@ def _landmarks_of(root: Path, bare: Sequence[str]) -> np.ndarray:
 
 
 def _read_settings(root: Path) -> MaskSettings:
-    path = root / "prepare.json"
+    path = root / SETTINGS
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["version"] != DATA_VERSION:

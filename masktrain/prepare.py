@@ -52,6 +52,7 @@ LABELS = (BARE, MASKED, WRONGLY)
 ATTEMPTS = 8
 """So often a face is given another wrongly worn mask before it goes without."""
 SPLITS = ("train", "val", "test")
+SETTINGS = "prepare.json"
 LANDMARKS = "landmarks.csv"
 """The 68 points of every bare crop, in its pixels, as `MaskTheFace.landmarks` reads them."""
 DATA_VERSION = 6
@@ -170,7 +171,7 @@ def _settings(config: PrepareConfig) -> str:
 
 
 def _settings_path(folder: Path) -> Path:
-    return folder / "prepare.json"
+    return folder / SETTINGS
 
 
 def _already_prepared(folder: Path, config: PrepareConfig) -> bool:

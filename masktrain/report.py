@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from masktrain.architecture import Stage
-    from masktrain.metrics import Interval, Scores
+    from masktrain.metrics import Scores
     from masktrain.multiclass import ClassScores
 
     AnyScores = Scores | ClassScores
@@ -259,18 +259,11 @@ def _cell(interval: Mapping[str, float | None]) -> str:
 def _gap_row(
     drawn: Mapping[str, Any], name: str, real: Mapping[str, Any], columns: Mapping[str, str]
 ) -> str:
-    from masktrain.metrics import difference
+    from masktrain.metrics import Interval, difference
 
-    gaps = [difference(_interval(drawn[key]), _interval(real[key])) for key in columns]
+    gaps = [difference(Interval.stored(drawn[key]), Interval.stored(real[key])) for key in columns]
     cells = ["-" if math.isnan(gap.value) else gap.cell("+") for gap in gaps]
     return f"| {name} | " + " | ".join(cells) + " |"
-
-
-def _interval(stored: Mapping[str, float | None]) -> Interval:
-    from masktrain.metrics import Interval
-
-    value, low, high = (stored[key] for key in ("value", "low", "high"))
-    return Interval(*(math.nan if number is None else number for number in (value, low, high)))
 
 
 def read_run(run: Path) -> RunFiles:

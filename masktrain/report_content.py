@@ -6,7 +6,6 @@ says so, or is left out.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from masktrain.report_results import (
     results,
     slices,
 )
-from masktrain.run_record import ContentError, RunRecord, cell
+from masktrain.run_record import RunRecord, cell
 
 RECIPE = {
     "model": "network",
@@ -185,19 +184,16 @@ def _explanation(run: RunRecord) -> list[Block]:
     for path in sorted(run.folder.glob("explain/*/explain.md")):
         parts = parse(path.read_text(encoding="utf-8"), path.parent, deeper=2)
         blocks += [part for part in parts if not isinstance(part, Picture) or part.path.is_file()]
-        blocks += _heat_pictures(path.parent)
+        blocks += _heat_pictures(run, path.parent)
     return [Heading("What it looks at"), *blocks] if blocks else []
 
 
-def _heat_pictures(folder: Path) -> list[Block]:
+def _heat_pictures(run: RunRecord, folder: Path) -> list[Block]:
     """Return the pictures of an explanation; none where they show people: reports are published."""
     path = folder / "explain.json"
     if not path.is_file():
         return []
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ContentError(f"{path} is damaged: {error}") from None
+    record = run.read(path.relative_to(run.folder))
     if not record.get("shows_nobody"):
         return []
     names = [grid["name"] for grid in record["grids"] if (folder / f"{grid['name']}.png").is_file()]

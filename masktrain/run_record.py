@@ -10,6 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from masktrain.metrics import Interval
+from masktrain.prepare import SETTINGS
+
 
 class ContentError(ValueError):
     """A file of a run that cannot be used; the message names it."""
@@ -30,28 +33,28 @@ class RunRecord:
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """Settings of the run."""
-        return self._json("config.json")
+        return self.read("config.json")
 
     @cached_property
     def environment(self) -> Mapping[str, Any]:
         """Machine, versions, commit and command; empty where the run does not say."""
-        return self._json("env.json") if (self.folder / "env.json").is_file() else {}
+        return self.read("env.json") if (self.folder / "env.json").is_file() else {}
 
     @cached_property
     def data(self) -> Mapping[str, Any]:
         """What it learned from: folder, crops, sources; empty where the run does not say."""
-        return self._json("data.json") if (self.folder / "data.json").is_file() else {}
+        return self.read("data.json") if (self.folder / "data.json").is_file() else {}
 
     @cached_property
     def prepared(self) -> Mapping[str, Any]:
         """Settings that its faces were prepared with; empty where the run does not say."""
-        return self._json("prepare.json") if (self.folder / "prepare.json").is_file() else {}
+        return self.read(SETTINGS) if (self.folder / SETTINGS).is_file() else {}
 
     @cached_property
     def evaluations(self) -> Mapping[str, Mapping[str, Any]]:
         """metrics.json of every set of faces, by its name."""
         paths = sorted(self.folder.glob("eval/*/metrics.json"))
-        return {path.parent.name: self._json(path.relative_to(self.folder)) for path in paths}
+        return {path.parent.name: self.read(path.relative_to(self.folder)) for path in paths}
 
     @cached_property
     def history(self) -> Sequence[Mapping[str, str]]:
@@ -67,7 +70,12 @@ class RunRecord:
         free = [name for name in real if name != chose]
         return next((name for name in free if "test" in name), free[0] if free else None)
 
-    def _json(self, name: Path | str) -> Mapping[str, Any]:
+    def read(self, name: Path | str) -> Mapping[str, Any]:
+        """Return a JSON file of the run, by its path in the folder.
+
+        Raises:
+            ContentError: it is missing or damaged.
+        """
         path = self.folder / name
         try:
             record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -80,8 +88,4 @@ class RunRecord:
 
 def cell(interval: Mapping[str, float | None]) -> str:
     """Return a stored estimate with its interval, as text."""
-    if interval["value"] is None:
-        return "unknown"
-    if interval["low"] is None:
-        return f"{interval['value']:.3f}"
-    return f"{interval['value']:.3f} ({interval['low']:.3f} to {interval['high']:.3f})"
+    return "unknown" if interval["value"] is None else Interval.stored(interval).cell()

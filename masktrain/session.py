@@ -52,6 +52,7 @@ from masktrain.model import (
     save_checkpoint,
 )
 from masktrain.online import load_occluded, load_online
+from masktrain.prepare import SETTINGS
 from masktrain.run_folder import (
     describe_environment,
     new_run,
@@ -199,8 +200,8 @@ def open_session(config: TrainConfig, data: Path) -> Session:
     if config.resume is None:
         session.run = new_run(config, environment)
         write_json(session.run / "data.json", _describe_data(session))
-        if (data / "prepare.json").is_file():
-            write_bytes(session.run / "prepare.json", (data / "prepare.json").read_bytes())
+        if (data / SETTINGS).is_file():
+            write_bytes(session.run / SETTINGS, (data / SETTINGS).read_bytes())
         session.save_last()
     else:
         session.run = config.resume

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from masktrain import report
+from masktrain.multiclass import CLASSES
 
 PLOTS = {"results.png", "roc.png", "pr.png", "confusion_matrix.png", "calibration.png"}
 COLUMNS = ("epoch", "lr", "train/loss", "val/loss", "val/auc", "real_val/loss", "real_val/auc")
@@ -146,6 +147,19 @@ def test_the_results_table_shows_each_evaluation_and_the_gap_to_real_faces(tmp_p
     assert "Lower than on utk-test (drawn masks) by:" in table
     # Two limits of .010 each make one of .014 of their difference.
     assert "| street | +0.050 (+0.036 to +0.064) |" in table
+
+
+def test_a_set_of_the_third_class_alone_has_no_gap_in_mask_or_none(tmp_path: Path) -> None:
+    known = {"value": 0.9, "low": 0.8, "high": 0.95}
+    rows = [{"name": name, "recall": known} for name in CLASSES]
+    two = dict.fromkeys(report.COLUMNS, known)
+    for name, split, found in (("mine-test", "test", two), ("street", None, None)):
+        folder = tmp_path / "eval" / name
+        folder.mkdir(parents=True)
+        record = {"n": 50, "split": split, "balanced_accuracy": known, "classes": rows}
+        (folder / "metrics.json").write_text(json.dumps(record | {"two_classes": found}))
+    last = report.results_table(tmp_path).splitlines()[-1]
+    assert last.startswith("| street | +0.000 (") and last.endswith("| - | - |")
 
 
 def test_a_run_without_evaluations_has_no_table(tmp_path: Path) -> None:
