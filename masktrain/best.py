@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TIE = 0.001
 """Differences in ROC-AUC up to this count as none."""
@@ -23,17 +23,24 @@ class Best:
         epoch: counted from 1; 0 is the untrained head.
         auc: on the set that selects.
         loss: on the set that selects, in nats a crop.
-        peak_auc: the highest up to the last epoch looked at.
+        peak_auc: the highest up to the last epoch looked at, of those judged at `side_px`.
+        side_px: side of the crops that it was judged on; nan is the full size.
     """
 
     epoch: int
     auc: float
     loss: float
     peak_auc: float
+    side_px: float = math.nan
 
 
-def better_of(best: Best | None, epoch: int, auc: float, loss: float) -> Best:
+def better_of(
+    best: Best | None, epoch: int, auc: float, loss: float, side_px: float = math.nan
+) -> Best:
     """Return the better of the epoch kept so far and the one just finished.
+
+    The first epoch that is judged on larger crops is better than all before: the network is used
+    at the full size, and its scores on smaller crops say little about that.
 
     An epoch that is let go does not come back, as its weights are gone: the result may depend on
     the order of the epochs.
@@ -43,24 +50,25 @@ def better_of(best: Best | None, epoch: int, auc: float, loss: float) -> Best:
         epoch: the one just finished.
         auc: its ROC-AUC on the set that selects; nan where that has one class only.
         loss: its loss there.
+        side_px: side of the crops there; nan is the full size.
     """
-    if best is None:
-        return Best(epoch, auc, loss, auc)
+    if best is None or _number(side_px, math.inf) > _number(best.side_px, math.inf):
+        return Best(epoch, auc, loss, auc, side_px)
     peak = _highest(best.peak_auc, auc)
     if _rank(auc, loss, peak) > _rank(best.auc, best.loss, peak):
-        return Best(epoch, auc, loss, peak)
-    return Best(best.epoch, best.auc, best.loss, peak)
+        return Best(epoch, auc, loss, peak, best.side_px)
+    return replace(best, peak_auc=peak)
 
 
-def best_of(epochs: Iterable[tuple[int, float, float]]) -> Best:
-    """Return the best of (epoch, AUC, loss), in the order in which they were trained.
+def best_of(epochs: Iterable[tuple[int, float, float] | tuple[int, float, float, float]]) -> Best:
+    """Return the best of (epoch, AUC, loss) or (epoch, AUC, loss, side), in order of training.
 
     Raises:
         ValueError: there is no epoch.
     """
     best: Best | None = None
-    for epoch, auc, loss in epochs:
-        best = better_of(best, epoch, auc, loss)
+    for epoch in epochs:
+        best = better_of(best, *epoch)
     if best is None:
         raise ValueError("no epoch to choose from")
     return best

@@ -129,8 +129,8 @@ class TrainConfig:
     warmup_epochs: float = 3.0
     """Epochs over which the learning rate climbs from near 0."""
     first_px: int = 112
-    """Side of the training crops in the first half of the run; from there it grows, and the last
-    fifth is trained at 112. Smaller is faster: a crop of 64 costs a third."""
+    """Side of the crops in the first half of the run; from there it grows, and the last fifth is
+    trained, judged and chosen from at 112. Smaller is faster: a crop of 64 costs a third."""
     min_scale: float = 0.6
     """Smallest share of a crop's area that augmentation keeps, so that the mask stays in view."""
     augment: bool = True

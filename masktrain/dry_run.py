@@ -1,6 +1,7 @@
 """What a training run would do: its data in numbers, one batch as a picture, the time it takes."""
 
 import time
+from collections import Counter
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -49,18 +50,20 @@ def _count_table(counts: list[Count]) -> str:
 
 
 def _estimate_s(session: Session) -> float:
-    """Return the seconds of all epochs, from a few steps after one to warm up.
-
-    Steps are measured at the full size: epochs of smaller crops are shorter than that.
-    """
-    train_s = _seconds_per_batch(session, training=True)
-    score_s = _seconds_per_batch(session, training=False)
+    """Return the seconds of all epochs, from a few steps at each side after one to warm up."""
+    epochs = Counter(session.side_px(epoch) for epoch in range(1, session.config.epochs + 1))
+    judged = Counter(epochs) + Counter([session.side_px(0)])
     batches = sum(len(loader) for loader in session.evals.values())
-    epochs = session.config.epochs
-    return epochs * len(session.loader) * train_s + (epochs + 1) * batches * score_s
+    seconds = 0.0
+    for side_px in judged:
+        train_s = _seconds_per_batch(session, side_px, training=True)
+        score_s = _seconds_per_batch(session, side_px, training=False)
+        seconds += epochs[side_px] * len(session.loader) * train_s
+        seconds += judged[side_px] * batches * score_s
+    return seconds
 
 
-def _seconds_per_batch(session: Session, training: bool) -> float:
+def _seconds_per_batch(session: Session, side_px: int, training: bool) -> float:
     batches = list(islice(session.loader, STEPS + 1))
     for part in (batches[:1], batches[1:] or batches):
         begun = time.perf_counter()
@@ -73,9 +76,10 @@ def _seconds_per_batch(session: Session, training: bool) -> float:
                 session.device,
                 session.precision,
                 scaler=session.scaler,
+                side_px=side_px,
             )
         else:
-            collect_scores(session.net, part, session.device, session.precision)
+            collect_scores(session.net, part, session.device, session.precision, side_px)
         seconds = (time.perf_counter() - begun) / len(part)
     return seconds
 

@@ -135,17 +135,18 @@ def cosine_schedule(lr: float, steps: int, warmup_steps: int) -> Schedule:
 
 
 def training_px(epoch: int, epochs: int, first_px: int, full_px: int) -> int:
-    """Return the side of the training crops in an epoch: progressive resizing.
+    """Return the side of the crops in an epoch: progressive resizing.
 
     Small until half of the epochs are begun, full in the last fifth, growing in between by steps
-    of 16 (the networks halve the side five times). Networks are judged at the full size: trained
-    on small crops alone they would be worse at it (Touvron et al. 2019, arXiv:1906.06423).
+    of 16 (the networks halve the side five times). An epoch is judged at its own side, as a
+    network is far worse at others (Touvron et al. 2019, arXiv:1906.06423); only those at the
+    largest side are chosen from.
 
     Args:
-        epoch: Counted from 1.
+        epoch: Counted from 1; 0 before training.
         epochs: Of the whole run.
         first_px: Side at the beginning.
-        full_px: Side at the end, that of evaluation.
+        full_px: Side at the end, at which the network is used.
     """
     if 5 * (epochs - epoch) < epochs:
         return full_px
@@ -271,7 +272,11 @@ def to_device(images: Tensor, device: torch.device) -> Tensor:
 
 @torch.inference_mode()
 def collect_scores(
-    net: nn.Module, loader: Loader, device: torch.device, precision: Precision = None
+    net: nn.Module,
+    loader: Loader,
+    device: torch.device,
+    precision: Precision = None,
+    side_px: int | None = None,
 ) -> AnyScores:
     """Return labels and scores of every crop, in the loader's order; the only way to evaluate.
 
@@ -281,6 +286,7 @@ def collect_scores(
         loader: Batches without shuffling.
         device: Where to compute.
         precision: As `pick_precision` returned it.
+        side_px: Side to which the crops are shrunk; by default they stay as they are.
 
     Raises:
         NonFiniteError: A score is nan or infinite.
@@ -291,7 +297,7 @@ def collect_scores(
     labels: list[Tensor] = []
     for images, targets, _ in loader:
         with autocast(device, precision):
-            logits.append(net(to_device(images, device)))
+            logits.append(net(_shrunk(to_device(images, device), side_px)))
         labels.append(targets)
     net.train(was_training)
     return _scores(logits, labels)

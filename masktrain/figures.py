@@ -92,7 +92,19 @@ def training_curves(history: Mapping[str, Array]) -> Figure:
     for ax in panels:
         ax.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         _finish_epoch_axis(ax)
+        if (sides := history.get("side_px")) is not None:
+            _mark_sides(ax, epochs, sides)
     return figure
+
+
+def _mark_sides(ax: Axes, epochs: Array, sides: Array) -> None:
+    """Mark where the crops grow: numbers on either side of a line are of different crops."""
+    across = ax.get_xaxis_transform()
+    for epoch in epochs[1:][np.diff(sides) > 0]:
+        side_px = sides[epochs == epoch][0]
+        ax.vlines(epoch - 0.5, 0, 1, transform=across, colors=GREY, linestyles=":", linewidth=1)
+        text = ax.text(epoch - 0.5, 1.01, f"{side_px:.0f} px", transform=across)
+        text.set(fontsize=7, color=GREY)
 
 
 def roc_figure(curves: Curves, ax: Axes | None = None, bands: Sequence[Band | None] = ()) -> Figure:

@@ -279,10 +279,12 @@ def best_epoch(history: History, select: str = "val") -> int:
     """Return the epoch whose weights were kept, by the rule of `best`.
 
     Args:
-        history: columns ``epoch``, ``<select>/auc`` and ``<select>/loss``, each (E,).
+        history: columns ``epoch``, ``<select>/auc``, ``<select>/loss`` and, in runs that judge
+            epochs on crops of several sizes, ``side_px``, each (E,).
         select: val or real_val.
     """
-    columns = (history[name].tolist() for name in ("epoch", f"{select}/auc", f"{select}/loss"))
+    names = ("epoch", f"{select}/auc", f"{select}/loss", "side_px")
+    columns = (history[name].tolist() for name in names if name in history)
     return int(best_of(zip(*columns, strict=True)).epoch)
 
 

@@ -37,6 +37,7 @@ from masktrain.engine import (
     Precision,
     Schedule,
     TrainingPass,
+    collect_scores,
     cosine_schedule,
     make_optimizer,
     pick_device,
@@ -110,7 +111,6 @@ class Session:
         # Dropout, too, depends on the epoch alone and not on how the run got there.
         torch.manual_seed(self.config.seed * 1_000_003 + epoch)
         assert isinstance(self.loader.sampler, EpochSampler)
-        full_px = self.preprocessing.size_px
         self.loader.sampler.epoch = epoch
         return train_one_epoch(
             self.net,
@@ -122,8 +122,22 @@ class Session:
             scaler=self.scaler,
             epoch=epoch,
             first_step=(epoch - 1) * len(self.loader),
-            side_px=training_px(epoch, self.config.epochs, self.config.first_px, full_px),
+            side_px=self.side_px(epoch),
         )
+
+    def side_px(self, epoch: int) -> int:
+        """Return the side of the crops on which an epoch is trained and judged."""
+        full_px = self.preprocessing.size_px
+        return training_px(epoch, self.config.epochs, self.config.first_px, full_px)
+
+    def judge_epoch(self, epoch: int) -> dict[str, AnyScores]:
+        """Return what the network says about every set that is looked at, by series."""
+        return {
+            series: collect_scores(
+                self.net, loader, self.device, self.precision, self.side_px(epoch)
+            )
+            for series, loader in self.evals.items()
+        }
 
     def save_epoch(self, epoch: int, scores: dict[str, AnyScores]) -> None:
         """Save the scores of a finished epoch, best.pt if it is the best, and last.pt.
@@ -137,7 +151,7 @@ class Session:
             save_scores(self.run, series, epoch, found)
         judge = scores[self.config.select]
         self.epoch = epoch
-        self.best = better_of(self.best, epoch, judge.auc, judge.loss)
+        self.best = better_of(self.best, epoch, judge.auc, judge.loss, self.side_px(epoch))
         if self.best.epoch == epoch:
             save_checkpoint(self.best_weights, self._weights())
         self.save_last()

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from masktrain.session import Session
     from masktrain.tracking import Tracker
 
-TRAINING_COLUMNS = ("lr", "time_s", "images_per_s", "train/loss", "train/accuracy", "train/auc")
+TRAINING_COLUMNS = (
+    *("side_px", "lr", "time_s", "images_per_s"),
+    *("train/loss", "train/accuracy", "train/auc"),
+)
 VAL_COLUMNS = ("val/loss", "val/accuracy", "val/auc")
 REAL_COLUMNS = tuple(f"real_val/{x}" for x in ("loss", "accuracy", "balanced_accuracy", "auc"))
 NAN = float("nan")
@@ -171,12 +174,8 @@ def _end_epoch(
     session: "Session", tracker: "Tracker", epoch: int, metrics: dict[str, float], begun: float
 ) -> None:
     """Evaluate, log, save, print: in this order, so that a saved epoch has been logged."""
-    from masktrain.engine import collect_scores
-
-    scores = {
-        series: collect_scores(session.net, loader, session.device, session.precision)
-        for series, loader in session.evals.items()
-    }
+    scores = session.judge_epoch(epoch)
+    metrics["side_px"] = session.side_px(epoch)
     for series, found in scores.items():
         metrics |= _measures(series, found)
         views = found.views()

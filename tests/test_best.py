@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masktrain.best import TIE, best_of, better_of
+from masktrain.best import TIE, Best, best_of, better_of
 
 NAN = math.nan
 
@@ -34,6 +34,18 @@ def test_ties_are_with_the_highest_auc_so_that_they_do_not_add_up() -> None:
     # Each is within a tie of the one before, with a lower loss; the last is two ties down.
     best = best_of([(0, 0.99, 0.5), (1, 0.9892, 0.4), (2, 0.988, 0.3)])
     assert (best.epoch, best.peak_auc) == (1, 0.99)
+
+
+def test_the_first_epoch_on_larger_crops_is_better_than_all_before() -> None:
+    small, first, worse = (0, 0.99, 0.1, 64), (1, 0.9, 0.5, 80), (2, 0.8, 0.6, 80)
+    assert best_of([small, first, worse]) == Best(1, 0.9, 0.5, 0.9, 80)
+    assert best_of([small, first, worse, (3, 0.95, 0.4, 80)]).epoch == 3
+
+
+def test_epochs_that_do_not_say_their_side_had_the_full_one() -> None:
+    # A run that was begun before sides were noted, and gone on with since.
+    assert best_of([(0, 0.99, 0.1), (1, 0.9, 0.5, 112)]).epoch == 0
+    assert best_of([(0, 0.99, 0.1, NAN), (1, 0.995, 0.05, 112)]).epoch == 1
 
 
 def test_no_epoch_is_an_error() -> None:

@@ -65,6 +65,16 @@ def test_drawing_touches_no_global_state() -> None:
     assert pyplot.get_fignums() == []
 
 
+def test_training_curves_say_where_the_crops_grow() -> None:
+    epochs = HISTORY["epoch"]
+    sides = np.where(epochs < epochs[-1], 64.0, 112.0)
+    for ax in figures.training_curves({**HISTORY, "side_px": sides}).axes:
+        assert [text.get_text() for text in ax.texts] == ["112 px"]
+        assert ax.texts[0].get_position()[0] == epochs[-1] - 0.5
+    same = figures.training_curves({**HISTORY, "side_px": np.full(len(epochs), 112.0)})
+    assert not any(ax.texts for ax in same.axes)
+
+
 def test_training_curves_hold_every_known_value_of_the_history() -> None:
     loss, accuracy, auc, lr = figures.training_curves(HISTORY).axes
     train, val = loss.lines

@@ -21,6 +21,7 @@ from masktrain import prepare, session, train
 from masktrain.best import best_of
 from masktrain.config import PrepareConfig, TrainConfig, read_run_config
 from masktrain.model import load_checkpoint
+from masktrain.report import read_run
 
 FLAGS = ["--model", "mobilenet_v3_small", "--init", "none", "--batch-size", "8"]
 FLAGS += ["--wandb", "off", "--device", "cpu", "--workers", "0", "--amp", "off"]
@@ -106,6 +107,16 @@ def chosen(run: Path, series: str) -> int:
     rows = rows_of(run)
     values = [[float(row[key]) for key in (f"{series}/auc", f"{series}/loss")] for row in rows]
     return best_of((int(row["epoch"]), *pair) for row, pair in zip(rows, values, strict=True)).epoch
+
+
+def test_the_full_size_is_what_is_kept_of_a_run_that_began_with_small_crops(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    assert train.main(flags_for(tiny_data, tmp_path, "--epochs", "2", "--first-px", "32")) == 0
+    run = only_run(tmp_path)
+    assert [float(row["side_px"]) for row in rows_of(run)] == [32, 32, 112]
+    assert load_checkpoint(run / "weights" / "best.pt")["epoch"] == 2
+    assert read_run(run).best_epoch == 2
 
 
 def test_the_best_checkpoint_is_that_of_the_best_epoch(straight: Path) -> None:
