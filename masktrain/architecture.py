@@ -98,6 +98,8 @@ def _described(part: nn.Module) -> str:
     if isinstance(part, nn.Conv2d):
         side, stride = part.kernel_size[0], part.stride[0]
         return f"convolution {side}x{side}, stride {stride}; batch norm, ReLU"
+    if kinds == ["Conv2d", "BatchNorm2d", "ReLU"]:
+        return _described(next(part.children()))
     if isinstance(part, nn.MaxPool2d):
         return f"maximum over {part.kernel_size}x{part.kernel_size}, stride {part.stride}"
     if isinstance(part, nn.AdaptiveAvgPool2d):
@@ -107,6 +109,8 @@ def _described(part: nn.Module) -> str:
     if kinds and kinds[0] in ("Bottleneck", "BasicBlock"):
         inner = "1x1, 3x3, 1x1" if kinds[0] == "Bottleneck" else "3x3, 3x3"
         return f"{_count(len(kinds), 'residual block')} of {inner} convolutions"
+    if kinds and kinds[0] == "InvertedResidual":
+        return f"{_count(len(kinds), 'shuffle unit')}, half of the channels pass each"
     if type(part).__name__ == "InvertedResidual":
         return BLOCK
     if type(part).__name__ == "Conv2dNormActivation":

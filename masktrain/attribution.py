@@ -55,7 +55,7 @@ def _outputs_of(logits: int, device: torch.device) -> Tensor:
 
 
 def last_stage(net: nn.Module) -> nn.Module:
-    """Return the last convolutional stage of a ResNet or MobileNet: after it only means are taken.
+    """Return the last convolutional stage of a network: after it only means are taken.
 
     The whole stage, its last activation included: that activation works in place, so that the
     output of the convolution before it would be gone when it is looked at.
@@ -63,13 +63,13 @@ def last_stage(net: nn.Module) -> nn.Module:
     Raises:
         ExplainError: a network of another kind.
     """
-    stage = getattr(net, "layer4", None)
+    stage = getattr(net, "layer4", None) or getattr(net, "conv5", None)
     if stage is None:
         features = getattr(net, "features", None)
         stage = features[-1] if isinstance(features, nn.Sequential) else None
     if not isinstance(stage, nn.Module):
         raise ExplainError(
-            f"Grad-CAM knows ResNets and MobileNets, not {type(net).__name__}: "
+            f"Grad-CAM knows ResNets, MobileNets and ShuffleNets, not {type(net).__name__}: "
             "use --method occlusion"
         )
     return stage

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 Architecture = Literal[
-    "resnet50", "resnet18", "mobilenet_v2", "mobilenet_v2_128", "mobilenet_v3_small"
+    "resnet50",
+    "resnet18",
+    "mobilenet_v2",
+    "mobilenet_v2_128",
+    "mobilenet_v3_small",
+    "shufflenet_v2_x0_5",
 ]
 Amp = Literal["auto", "off", "bf16", "fp16"]
 WandbMode = Literal["auto", "online", "offline", "off"]
@@ -108,7 +113,8 @@ class TrainConfig:
 
     # Model
     model: Architecture = "resnet50"
-    """Network, from torchvision; mobilenet_v2_128 has 128 units and dropout 0.5 before the last."""
+    """Network, from torchvision; mobilenet_v2_128 has 128 units and dropout 0.5 before the last,
+    shufflenet_v2_x0_5 fits into 0.7 MB."""
     init: str = "imagenet"
     """First weights: imagenet (fetched from torchvision), none (random), a checkpoint file, or the
     name of weights in reports/weights."""

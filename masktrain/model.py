@@ -177,7 +177,7 @@ def _replace_head(net: nn.Module, logits: int, hidden: int | None) -> None:
     def head(features: int) -> nn.Linear:
         return LogitHead(features) if logits == 1 else ClassHead(features, logits)
 
-    if isinstance(net, models.ResNet):
+    if isinstance(net, models.ResNet | models.ShuffleNetV2):
         net.fc = head(net.fc.in_features)
         return
     classifier = net.classifier

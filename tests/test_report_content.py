@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from conftest import write_rgb
 
 from masktrain import report
 from masktrain.architecture import stages_of
-from masktrain.config import PrepareConfig, TrainConfig
+from masktrain.config import Architecture, PrepareConfig, TrainConfig
 from masktrain.document import Heading, Picture, markdown
 from masktrain.document_html import html_page
 from masktrain.document_pdf import write_pdf
@@ -253,7 +254,7 @@ def test_a_damaged_file_is_named(run: Path) -> None:
         text_of(run)
 
 
-@pytest.mark.parametrize("arch", ["resnet50", "resnet18", "mobilenet_v2_128", "mobilenet_v3_small"])
+@pytest.mark.parametrize("arch", get_args(Architecture))
 def test_stages_have_all_parameters_of_the_network(arch: str) -> None:
     net = build_model(arch, "none", len(OUTPUTS))
     stages = stages_of(arch, len(OUTPUTS), 112)
