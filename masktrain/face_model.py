@@ -1,6 +1,6 @@
 """Faces of people who do not exist: a small statistical model of photos, and how to draw from it.
 
-    python -m masktrain.face_model FOLDER [--output data/face_model.npz] [--limit 4000]
+    python -m masktrain.face_model FOLDER [--output masktrain/face_model.npz] [--limit 4000]
 
 fits the model (`masktrain.face_fit`) to a folder of tight, aligned photos of bare faces. Stored
 are means, modes and covariances; no photo and no code of one.
@@ -32,7 +32,7 @@ from masktrain.face_texture import (
 )
 from masktrain.faces import CROP_SCALE
 
-DEFAULT_PATH = Path(__file__).resolve().parent.parent / "data" / "face_model.npz"
+DEFAULT_PATH = Path(__file__).with_name("face_model.npz")
 ARRAYS = (
     "card", "texture_mean", "even_modes", "even_scale", "even_count",
     "odd_modes", "odd_scale", "odd_count",

@@ -1,6 +1,7 @@
 """Who may import whom: the drawing in the design, kept true."""
 
 import ast
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -165,3 +166,13 @@ def test_the_checks_see_what_they_look_for() -> None:
     )
     assert imported(at_import(tree), "p") == {"torch.nn", "p", "p.b", "dlib"}
     assert "wandb" in imported(list(ast.walk(tree)), "p")
+
+
+def test_what_the_packages_read_is_installed_with_them() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    installed = settings["tool"]["setuptools"]
+    assert set(installed["packages"]) == {"MaskTheFace", "masktrain"}
+    for package in installed["packages"]:
+        files = {path.name for path in (ROOT / package).iterdir() if path.is_file()}
+        others = {name for name in files if not name.endswith(".py") and not name.startswith(".")}
+        assert others == set(installed["package-data"].get(package, ()))

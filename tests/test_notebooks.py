@@ -30,8 +30,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder with the code, in which a notebook may write."""
     for name in ("MaskTheFace", "masktrain"):
         (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/face_model.npz").symlink_to(ROOT / "data/face_model.npz")
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     # Kernels write where they keep their history: not into a home.
