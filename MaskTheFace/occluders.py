@@ -136,15 +136,20 @@ def occlude(
 
 
 def _sketched(image: np.ndarray, landmarks: Landmarks, frame: Frame) -> FaceSketch:
-    """Measure the skin around the bridge of the nose, which masks leave free."""
+    """Measure the skin around the bridge of the nose and the eyes, which masks leave free."""
     height, width = image.shape[:2]
     xy = landmarks.xy
+    down = 0.12 * (xy[8] - xy[27])
     brow = 0.5 * (xy[21] + xy[22])
-    above = brow - 0.12 * (xy[8] - xy[27])
     lids = [0.5 * (xy[a] + xy[b]) for a, b in ((20, 38), (23, 43))]
-    places = np.rint(np.stack([brow, above, xy[27], *lids])).astype(int)
+    below = [xy[place] + down for place in (41, 40, 47, 46)]
+    places = np.rint(np.stack([brow, brow - down, *xy[27:29], *lids, *below])).astype(int)
     columns, rows = np.clip(places, 0, [width - 1, height - 1]).T
-    red, green, blue = (np.median(image[rows, columns], axis=0) / 255).tolist()
+    smooth = cv2.blur(image, (max(1, round(landmarks.width_px / 24)),) * 2)
+    found = smooth[rows, columns]
+    # Shadows of brows and glasses are darker than skin, shine and glints brighter.
+    lit = found[np.argsort(found.sum(axis=1))[len(found) // 3 : -2]]
+    red, green, blue = (lit.mean(axis=0) / 255).tolist()
     return FaceSketch(frame, frame.points(xy.astype(np.float64)), (red, green, blue))
 
 

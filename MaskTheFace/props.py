@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from MaskTheFace import hands
 from MaskTheFace.occluder_style import OccluderStyle
 from MaskTheFace.sketch import Color, Frame, Pad, Point
 
@@ -47,34 +48,8 @@ def _moved(point: Point, style: OccluderStyle) -> Point:
 
 
 def hand(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
-    """Fingers over the mouth, the wrist coming in from below."""
-    side, size = style.side, style.size
-    x, y = _moved(face.mouth, style)
-    lean = math.radians(style.angle_deg)
-    forth = np.array([-side * math.sin(lean), -math.cos(lean)])
-    out = np.array([-forth[1], forth[0]]) * side
-    palm = np.array([x, y]) - forth * 0.42 * size
-    wrist = palm - forth * 1.1 * size
-    color = _rgb(style, face.skin)
-    distance, height = pad.capsule(_at(wrist), _at(palm), 0.3 * size, 0.4 * size)
-    pad.lay(pad.inside(distance), color, 0.78 + 0.2 * height)
-    lengths = (0.52, 0.66, 0.7, 0.58)
-    for place, length in enumerate(lengths):
-        root = palm + out * (place - 1.5) * 0.21 * size + forth * 0.2 * size
-        spread = (forth + out * (place - 1.5) * 0.09).astype(float)
-        tip = root + spread * length * size
-        distance, height = pad.capsule(_at(root), _at(tip), 0.115 * size, 0.088 * size)
-        pad.lay(0.7 * pad.inside(distance - 0.012, 0.05), color, 0.62)  # between two fingers
-        pad.lay(pad.inside(distance), color, 0.72 + 0.3 * height)
-        if style.seed % 3:
-            nail = tip + spread * 0.015
-            lean_deg = math.degrees(math.atan2(spread[0], -spread[1]))
-            edge, _ = pad.ellipse(_at(nail), (0.058 * size, 0.075 * size), lean_deg)
-            pad.lay(0.5 * pad.inside(edge, 0.03), _pale(color), 1.05)
-    root = palm - out * 0.3 * size
-    tip = root + (forth * 0.5 - out * 0.38) * size
-    distance, height = pad.capsule(_at(root), _at(tip), 0.14 * size, 0.1 * size)
-    pad.lay(pad.inside(distance), color, 0.72 + 0.3 * height)
+    """A hand before the mouth."""
+    hands.hand(pad, face.skin, _moved(face.mouth, style), style)
 
 
 def microphone(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:

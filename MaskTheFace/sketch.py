@@ -133,3 +133,13 @@ class Pad:
         # There and back again: the sheet has an end, hair shows none.
         rows = np.abs(np.mod(along * np.float32(20), 126) - 63).astype(np.float32)
         return np.asarray(1 + 0.16 * cv2.remap(sheet, columns, rows, cv2.INTER_LINEAR))
+
+    def mottled(self, seed: int, fine: float, strength: float) -> np.ndarray:
+        """Return uneven light, about 1: ``fine`` spots a unit, ``strength`` their spread."""
+        rng = np.random.default_rng(seed)
+        sheet = rng.normal(0, strength, (64, 64)).astype(np.float32)
+        columns, rows = (
+            np.abs(np.mod(place * np.float32(fine), 124) - 62).astype(np.float32)
+            for place in (self.x, self.y)
+        )
+        return np.asarray(1 + cv2.remap(sheet, columns, rows, cv2.INTER_CUBIC))

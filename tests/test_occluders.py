@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from faces_fixtures import drawn_face
 
+from MaskTheFace.hands import hand
 from MaskTheFace.landmarks import Landmarks
 from MaskTheFace.occluder_style import (
     ASKED_FOR,
@@ -218,3 +219,17 @@ def test_a_sketch_pad_measures_in_face_widths() -> None:
     area = float(pad.inside(disc).sum()) * pad.px**2
     assert area == pytest.approx(np.pi / 4, rel=0.02)
     assert height.max() == pytest.approx(1, abs=0.01) and height[disc > 0].max() == 0
+
+
+def test_hands_are_open_or_fists_and_some_come_out_of_a_sleeve() -> None:
+    reaches, sleeves = [], 0
+    for seed in range(24):
+        pad = Pad(Frame.of(POINTS), 160, 160)
+        hand(pad, (0.8, 0.6, 0.5), (0.0, 0.3), OccluderStyle(kind="hand", seed=seed, size=0.5))
+        reaches.append((0.3 - float(pad.y[pad.alpha > 0.5].min())) / 0.5)
+        solid = pad.alpha > 0.99
+        red, green, blue = (pad.rgb[solid] / pad.alpha[solid][:, None]).T
+        sleeves += bool(((red < green) | (green < blue)).any())
+    # Half a face is 7 cm wide: fingers reach up to 7 cm beyond the mouth, a fist does 4.
+    assert 0.5 < min(reaches) < 0.7 and 0.9 < max(reaches) < 1.2
+    assert 4 <= sleeves <= 16
