@@ -1,8 +1,8 @@
 """Is one run better than another? ``python -m masktrain.compare RUN RUN --faces NAME``.
 
 Both runs were evaluated on the same faces; their predictions.csv are compared face by face:
-McNemar's exact test of the mistakes, and a paired bootstrap of the areas. Writes compare.md and
-compare.json into the first run.
+McNemar's exact test of the mistakes, and a paired bootstrap of the areas, by people where they
+are known. Writes compare.md and compare.json into the first run.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ class Predictions:
     right: tuple[bool, ...]
     chances: tuple[float, ...]
     """Probability of a mask worn well, among mask worn well and none."""
+    people: tuple[str, ...]
+    """Whose faces they are; empty where nobody knows."""
 
     def only(self, places: Sequence[int]) -> Predictions:
         """Return some of the faces."""
@@ -101,6 +103,7 @@ class Predictions:
             tuple(self.labels[place] for place in places),
             tuple(self.right[place] for place in places),
             tuple(self.chances[place] for place in places),
+            tuple(self.people[place] for place in places),
         )
 
 
@@ -133,7 +136,7 @@ def compare(config: CompareConfig) -> Comparison:
     import numpy as np
     from scipy.stats import binomtest
 
-    from masktrain.metrics import paired_difference
+    from masktrain.resampling import share_difference
 
     faces = config.faces or _shared(config.runs)
     first, second = _common(*(_read(run / "eval" / faces) for run in config.runs))
@@ -153,7 +156,7 @@ def compare(config: CompareConfig) -> Comparison:
         only_first=lost,
         only_second=gained,
         mcnemar_p=float(p),
-        accuracy=paired_difference(one, two),
+        accuracy=share_difference(one, two, first.people),
         roc_auc=_auc_difference(first, second),
     )
 
@@ -162,22 +165,23 @@ def _auc_difference(first: Predictions, second: Predictions) -> Interval | None:
     """Return how much larger the area of the second is, over the same resampled faces."""
     from masktrain.resampling import auc_difference
 
+    known = [place for place, label in enumerate(first.labels) if label != "worn_incorrectly"]
+    if not known:
+        return None
+    first, second = first.only(known), second.only(known)
     one, two = _scores(first), _scores(second)
-    return auc_difference(one, two) if one.both_classes else None
+    return auc_difference(one, two, first.people) if one.both_classes else None
 
 
 def _scores(found: Predictions) -> Scores:
-    """Return mask or none, with masks worn wrongly left out."""
+    """Return scores of mask or none."""
     import numpy as np
 
     from masktrain.metrics import Scores
     from masktrain.multiclass import CLASSES
 
-    kept = [place for place, label in enumerate(found.labels) if label in CLASSES[:2]]
-    if not kept:
-        return Scores(np.array([0]), np.array([0.5]), 0.0)
-    labels = np.array([CLASSES.index(found.labels[place]) for place in kept])
-    return Scores(labels, np.array([found.chances[place] for place in kept]), 0.0)
+    labels = np.array([CLASSES.index(label) for label in found.labels])
+    return Scores(labels, np.array(found.chances), 0.0)
 
 
 def _common(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
@@ -219,6 +223,7 @@ def _read(folder: Path) -> Predictions:
         tuple(row["label"] for row in rows),
         tuple(right for right, _ in told),
         tuple(chance for _, chance in told),
+        tuple(row.get("identity") or "" for row in rows),
     )
 
 

@@ -101,18 +101,19 @@ def _prediction_rows(result: Result) -> Iterator[tuple[object, ...]]:
 
     scores, ways = result.scores, wear_by_path(result.crops.root)
     labels = [CLASSES[label] for label in scores.labels]
+    people = dict(zip(result.crops.paths, result.identities or ()))
     if isinstance(scores, ClassScores):
-        yield "path", "label", "wear", "said", "said_wear", *CLASSES, "advice"
+        yield "path", "label", "wear", "said", "said_wear", *CLASSES, "advice", "identity"
         told = zip(result.crops.paths, labels, scores.said, scores.said_ways, scores.scores)
         for crop, label, said, way, chances in told:
             name = CLASSES[int(said)]
-            known = ways.get(crop, "")
-            yield crop, label, known, name, way, *chances.tolist(), advice(name, way)
+            known, hint, person = ways.get(crop, ""), advice(name, way), people.get(crop, "")
+            yield crop, label, known, name, way, *chances.tolist(), hint, person
         return
     assert isinstance(result.evaluation, Evaluation)
-    yield "path", "label", "score", "advice"
+    yield "path", "label", "score", "advice", "identity"
     at = result.evaluation.threshold
     rows = list(zip(result.crops.paths, labels, scores.scores.tolist(), strict=True))
     rows += [(crop, CLASSES[2], score) for crop, score in rows_of(result.wrongly)]
     for crop, label, score in rows:
-        yield crop, label, score, advice(CLASSES[int(score >= at)])
+        yield crop, label, score, advice(CLASSES[int(score >= at)]), people.get(crop, "")

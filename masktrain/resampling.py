@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from masktrain.metrics import RESAMPLES, Floats, Interval, Scores, pr_points, roc_points, wilson
+from masktrain.metrics import (
+    RESAMPLES,
+    Floats,
+    Interval,
+    Scores,
+    paired_difference,
+    pr_points,
+    roc_points,
+    wilson,
+)
 
 Identities = Sequence[str] | None
 LEVEL = (2.5, 97.5)
@@ -91,6 +101,23 @@ def auc_difference(first: Scores, second: Scores, identities: Identities = None)
         np.asarray(np.trapezoid(*_rates(scores, weights), axis=1)) for scores in (first, second)
     )
     return percentiles(second.auc - first.auc, two - one)
+
+
+def share_difference(first: NDArray[Any], second: NDArray[Any], identities: Identities) -> Interval:
+    """Return how much larger the share of faces that the second gets right is, on the same faces.
+
+    Args:
+        first: (N,) bool.
+        second: (N,) bool, of the same faces.
+        identities: (N,), whose face each is. Where nobody has two, each face is for itself and no
+            bootstrap is needed.
+    """
+    named = [name for name in identities or () if name]
+    if len(set(named)) == len(named):
+        return paired_difference(first, second)
+    weights = resampled_weights(len(first), identities)
+    apart = second.astype(np.float64) - first
+    return percentiles(float(apart.mean()), weights @ apart / weights.sum(axis=1))
 
 
 def roc_band(scores: Scores, identities: Identities = None) -> Band:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,24 @@ from masktrain.metrics import Scores
 LABELS = ("no_mask", "wearing_mask")
 
 
-def written(run: Path, scores: np.ndarray, labels: np.ndarray, name: str = "real") -> Path:
+def written(
+    run: Path,
+    scores: np.ndarray,
+    labels: np.ndarray,
+    name: str = "real",
+    people: Sequence[str] | None = None,
+) -> Path:
     """Leave what evaluate would have left of a network of two classes."""
     folder = run / "eval" / name
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps({"threshold": 0.5}))
     with (folder / "predictions.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("path", "label", "score", "advice"))
+        writer.writerow(("path", "label", "score", "advice", "identity"))
         for place, (score, label) in enumerate(zip(scores, labels, strict=True)):
-            writer.writerow((f"{LABELS[label]}/{place}.jpg", LABELS[label], score, ""))
-        writer.writerow(("worn_incorrectly/x.jpg", "worn_incorrectly", 0.7, ""))
+            person = people[place] if people else ""
+            writer.writerow((f"{LABELS[label]}/{place}.jpg", LABELS[label], score, "", person))
+        writer.writerow(("worn_incorrectly/x.jpg", "worn_incorrectly", 0.7, "", ""))
     return run
 
 
@@ -47,6 +55,25 @@ def test_counts_p_and_areas_are_those_of_the_files(tmp_path: Path) -> None:
     assert found.roc_auc is not None
     assert found.roc_auc.value == pytest.approx(areas[1] - areas[0])
     assert found.roc_auc.low > 0 and found.accuracy.low > 0 and found.mcnemar_p < 0.001
+
+
+def test_many_photos_of_a_few_people_are_no_more_certain_than_the_people(tmp_path: Path) -> None:
+    several = 10
+    people = [f"{place % several}" for place in range(200)]
+    (one, labels), (two, _) = sample(1.0, 0), sample(2.0, 1)
+    # All photos of a person are scored alike: 200 faces say what 10 say.
+    one, two = (scores[np.arange(200) % several] for scores in (one, two))
+    labels = labels[np.arange(200) % several]
+    runs = [written(tmp_path / name, scores, labels) for name, scores in (("a", one), ("b", two))]
+    grouped = [
+        written(tmp_path / name, scores, labels, people=people)
+        for name, scores in (("c", one), ("d", two))
+    ]
+    alone, by_people = (compare(CompareConfig((one, two))) for one, two in (runs, grouped))
+    for name in ("accuracy", "roc_auc"):
+        narrow, wide = getattr(alone, name), getattr(by_people, name)
+        assert wide.value == pytest.approx(narrow.value) and narrow.value > 0
+        assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
 def test_a_run_against_itself_shows_nothing(tmp_path: Path) -> None:
