@@ -10,13 +10,11 @@ the worst mistakes and figures (`evaluation_files`), and prints the same numbers
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -24,13 +22,10 @@ from MaskTheFace.commands import run_command
 
 # torch, matplotlib and scikit-learn take seconds to import: --help does without them.
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-
     from masktrain.data import Crops
     from masktrain.engine import AnyScores
     from masktrain.evaluation_files import Result
-    from masktrain.model import Classifier
+    from masktrain.predictor import Predictor
     from masktrain.wrongly import Wrongly
 
 SHOWN_SKIPPED = 10
@@ -100,39 +95,24 @@ def evaluate(config: EvaluateConfig) -> Result:
         NonFiniteError: the network gives nan.
     """
     from masktrain.calibration import calibration_of
-    from masktrain.data import load_crops, wear_by_path
-    from masktrain.engine import pick_device
+    from masktrain.data import wear_by_path
     from masktrain.evaluation_files import Result
-    from masktrain.model import load_classifier
     from masktrain.multiclass import measure
-    from masktrain.online import load_occluded
-    from masktrain.run_folder import results_folder, weights_file
+    from masktrain.predictor import Predictor, default_split, label_of
+    from masktrain.run_folder import results_folder
     from masktrain.slices import facts_of, identities_of, slice_scores
 
-    weights = weights_file(config.weights)
-    device = pick_device(config.device)
-    classifier = load_classifier(weights, str(device))
-    classes = len(classifier.preprocessing.class_names)
+    asked = Predictor.open(config.weights, config.device, config.batch_size)
     split = default_split(config.data) if config.split is None else config.split
-    threshold = _threshold(classifier, weights, config)
-    crops = load_crops(config.data, split, need_all=False, labels=range(classes))
-    before: dict[str, list[str]] = {}
-    if config.occluders:
-        crops, before["before the face"] = load_occluded(
-            config.data, crops, config.occluders
-        ).drawn()
-    scores = score_crops(classifier, crops, config.batch_size, device)
-    wrongly = None
-    if crops.left_out:
-        third = load_crops(config.data, split, need_all=False, labels=(2,), may_be_empty=True)
-        crops = dataclasses.replace(crops, skipped=crops.skipped + third.skipped)
-        if len(third):
-            wrongly = _score_wrongly(classifier, third, config, device, threshold[0])
+    threshold = _threshold(asked, config)
+    crops, before = _with_occluders(asked.load(config.data, split), config)
+    scores = asked.score(crops)
+    crops, wrongly = _score_wrongly(asked, crops, config, split, threshold[0])
     known = wear_by_path(config.data)
     ways = [known.get(path, "") for path in crops.paths]
     label = label_of(config.data, split) + ("-occluded" if before else "")
     facts = {**facts_of(config.data, crops.paths, config.facts), **before}
-    validation = _validation(weights, classifier, config.chosen_on)
+    validation = _validation(asked, config.chosen_on)
     identities = identities_of(config.data, crops.paths, config.facts)
     return Result(
         evaluation=measure(scores, *threshold, ways, identities),
@@ -142,10 +122,10 @@ def evaluate(config: EvaluateConfig) -> Result:
         slices=slice_scores(scores, facts, threshold[0]),
         calibration=calibration_of(scores, validation, config.chosen_on, identities),
         identities=identities,
-        source=source_of(weights, classifier)
+        source=asked.source()
         | {"data": config.data.as_posix(), "split": split, "occluders": config.occluders},
         label=label,
-        folder=config.output or results_folder(weights, "eval", label),
+        folder=config.output or results_folder(asked.weights, "eval", label),
     )
 
 
@@ -172,111 +152,68 @@ def describe(result: Result) -> str:
     return "\n".join([*lines, f"written to {result.folder}"])
 
 
-def score_crops(
-    classifier: Classifier, crops: Crops, batch_size: int, device: torch.device
-) -> AnyScores:
-    """Return labels and scores of every crop, in order, with progress on a terminal."""
-    from tqdm.auto import tqdm
+def _with_occluders(crops: Crops, config: EvaluateConfig) -> tuple[Crops, dict[str, list[str]]]:
+    """Put things before some of the faces; say what is before each, as one more fact."""
+    if not config.occluders:
+        return crops, {}
+    from masktrain.online import load_occluded
 
-    from masktrain.augment import eval_transform
-    from masktrain.data import eval_loader
-    from masktrain.engine import collect_scores
-
-    loader = eval_loader(crops, eval_transform(classifier.preprocessing), batch_size)
-    shown = tqdm(loader, desc="evaluating", unit="batch", leave=False, disable=None)
-    return collect_scores(classifier.net, shown, device)
-
-
-def score_pictures(
-    classifier: Classifier, images: Sequence[np.ndarray], batch_size: int, device: torch.device
-) -> AnyScores:
-    """Return scores of pictures in memory, (S, S, 3) uint8 RGB each; their labels are all 0."""
-    import numpy as np
-
-    from masktrain.data import CROP_PX, Crops, resized
-
-    crops = Crops(
-        images=np.stack([resized(image, CROP_PX) for image in images]),
-        labels=np.zeros(len(images), np.int64),
-        paths=("",) * len(images),
-        root=Path(),
-    )
-    return score_crops(classifier, crops, batch_size, device)
+    drawn, names = load_occluded(config.data, crops, config.occluders).drawn()
+    return drawn, {"before the face": names}
 
 
 def _score_wrongly(
-    classifier: Classifier,
-    crops: Crops,
-    config: EvaluateConfig,
-    device: torch.device,
-    threshold: float,
-) -> Wrongly:
-    """Ask a network of two classes about masks worn incorrectly, which are neither."""
+    asked: Predictor, crops: Crops, config: EvaluateConfig, split: str | None, threshold: float
+) -> tuple[Crops, Wrongly | None]:
+    """Ask a network of two classes about masks worn incorrectly, which are neither.
+
+    Returns:
+        The crops, with what could not be read of the third class noted, and what was said of it.
+    """
+    if not crops.left_out:
+        return crops, None
     import numpy as np
 
-    from masktrain.data import wear_by_path
+    from masktrain.data import load_crops, wear_by_path
     from masktrain.wrongly import Wrongly
 
-    unlabelled = dataclasses.replace(crops, labels=np.zeros_like(crops.labels))
-    scores = score_crops(classifier, unlabelled, config.batch_size, device).scores
+    third = load_crops(config.data, split, need_all=False, labels=(2,), may_be_empty=True)
+    crops = dataclasses.replace(crops, skipped=crops.skipped + third.skipped)
+    if not len(third):
+        return crops, None
+    scores = asked.score(dataclasses.replace(third, labels=np.zeros_like(third.labels))).scores
     known = wear_by_path(config.data)
-    ways = tuple(known.get(path, "") for path in crops.paths)
-    return Wrongly(crops.paths, ways, scores, threshold)
+    ways = tuple(known.get(path, "") for path in third.paths)
+    return crops, Wrongly(third.paths, ways, scores, threshold)
 
 
-def _threshold(classifier: Classifier, weights: Path, config: EvaluateConfig) -> tuple[float, str]:
+def _threshold(asked: Predictor, config: EvaluateConfig) -> tuple[float, str]:
     """Return the threshold, and where it is from."""
     from masktrain.multiclass import ClassScores
     from masktrain.thresholds import choose_threshold, parse_threshold
 
     if config.threshold is None:
-        return classifier.threshold, classifier.threshold_from
+        return asked.classifier.threshold, asked.classifier.threshold_from
     wanted = parse_threshold(config.threshold)
     if isinstance(wanted, float):
         return wanted, "--threshold"
-    scores = _validation(weights, classifier, config.chosen_on)
+    scores = _validation(asked, config.chosen_on)
     if scores is None:
         raise ValueError(
             f"--threshold {wanted} is chosen on the run's own {config.chosen_on} scores of epoch "
-            f"{classifier.epoch}, which lie in no folder scores/ beside {weights}; give a number"
+            f"{asked.classifier.epoch}, which lie in no folder scores/ beside {asked.weights}; "
+            "give a number"
         )
     two = scores.without_third() if isinstance(scores, ClassScores) else scores
     return choose_threshold(two, wanted), f"{wanted} on {config.chosen_on}"
 
 
-def _validation(weights: Path, classifier: Classifier, series: str) -> AnyScores | None:
+def _validation(asked: Predictor, series: str) -> AnyScores | None:
     """Return what the run kept of its validation at the epoch of these weights, if it did."""
     from masktrain.run_folder import read_scores, run_of, scores_file
 
-    run = run_of(weights)
-    if not scores_file(run, series, classifier.epoch).is_file():
-        return None
-    return read_scores(run, series, classifier.epoch)
-
-
-def default_split(data: Path) -> str | None:
-    """Return test for a prepared data set, None for a folder with the classes inside."""
-    from masktrain.data import CLASSES
-
-    flat = any((data / name).is_dir() for name in CLASSES)
-    return "test" if (data / "test").is_dir() and not flat else None
-
-
-def label_of(data: Path, split: str | None) -> str:
-    """Return the short name of a folder's faces: its own, and the split."""
-    return "-".join(filter(None, (Path(os.path.abspath(data)).name, split)))
-
-
-def source_of(weights: Path, classifier: Classifier) -> dict[str, Any]:
-    """Return which network it is, as records keep it: file, its hash, architecture, epoch."""
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "weights": weights.as_posix(),
-        "weights_sha256": digest,
-        "model": classifier.arch,
-        "epoch": classifier.epoch,
-    }
+    run, epoch = run_of(asked.weights), asked.classifier.epoch
+    return read_scores(run, series, epoch) if scores_file(run, series, epoch).is_file() else None
 
 
 if __name__ == "__main__":

@@ -100,31 +100,23 @@ def explain(config: ExplainConfig) -> Explanation:
         NonFiniteError: the network or an explanation gives nan.
         ValueError: the device cannot be used; the folder's manifest or landmarks are damaged.
     """
-    from masktrain.data import load_crops
-    from masktrain.engine import pick_device
-    from masktrain.evaluate import default_split, label_of, score_crops, source_of
     from masktrain.explain_report import Grid, Report
     from masktrain.heat_maps import Looker
     from masktrain.mask_regions import read_prepared, shows_nobody
-    from masktrain.model import load_classifier
     from masktrain.outcomes import answers_of, pick_measured, pick_shown
-    from masktrain.run_folder import results_folder, weights_file
+    from masktrain.predictor import Predictor, default_split, label_of
+    from masktrain.run_folder import results_folder
 
-    weights = weights_file(config.weights)
-    device = pick_device(config.device)
-    classifier = load_classifier(weights, str(device))
+    asked = Predictor.open(config.weights, config.device, config.batch_size)
     split = default_split(config.data) if config.split is None else config.split
-    classes = range(len(classifier.preprocessing.class_names))
-    crops = load_crops(config.data, split, need_all=False, labels=classes)
+    crops = asked.load(config.data, split)
     prepared = read_prepared(config.data)
-    answers = answers_of(
-        score_crops(classifier, crops, config.batch_size, device), classifier.threshold
-    )
+    answers = answers_of(asked.score(crops), asked.classifier.threshold)
     shown = pick_shown(answers, SHOWN, config.seed)
     measured = pick_measured(answers, config.limit, config.seed).tolist() if prepared else []
-    looker = Looker(classifier, device, config.methods, config.batch_size, prepared)
+    looker = Looker(asked.classifier, asked.device, config.methods, config.batch_size, prepared)
     looked = looker.look(crops, answers, measured, [*chain(*shown.values())])
-    source = source_of(weights, classifier) | {
+    source = asked.source() | {
         "data": config.data.as_posix(),
         "split": split,
         "n": len(crops),
@@ -146,7 +138,7 @@ def explain(config: ExplainConfig) -> Explanation:
         left_out=tuple(looked.left_out),
     )
     panels = {name: [looked.panels[place] for place in some] for name, some in shown.items()}
-    folder = config.output or results_folder(weights, "explain", label_of(config.data, split))
+    folder = config.output or results_folder(asked.weights, "explain", label_of(config.data, split))
     return Explanation(report, panels, folder)
 
 

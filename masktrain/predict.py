@@ -20,15 +20,13 @@ from MaskTheFace.commands import run_command
 
 # torch and OpenCV take seconds to import: --help does without them.
 if TYPE_CHECKING:
-    import torch
     from matplotlib.figure import Figure
 
     from masktrain.finders import Finder, FoundFace
-    from masktrain.model import Classifier
+    from masktrain.predictor import Predictor
 
 COLUMNS = ("photo", "face", "found_by", "box_xyxy", "said", "probability", "said_wear", "advice")
 DRAWN = "drawn by code"
-BATCH = 64
 CAPTION_LETTERS = 26
 
 
@@ -153,15 +151,12 @@ def predict(config: PredictConfig) -> Predictions:
         FaceError: the finder cannot be used. ImageError: no such folder.
         ValueError: the device cannot be used; nothing to look at.
     """
-    from masktrain.engine import pick_device
     from masktrain.finders import FoundFace, open_finder
-    from masktrain.model import load_classifier
     from masktrain.oddities import draw_oddities
-    from masktrain.run_folder import run_of, weights_file
+    from masktrain.predictor import Predictor
+    from masktrain.run_folder import run_of
 
-    weights = weights_file(config.weights)
-    device = pick_device(config.device)
-    classifier = load_classifier(weights, str(device))
+    asked = Predictor.open(config.weights, config.device)
     named: list[Named] = []
     failed: list[tuple[str, str]] = []
     if config.custom is not None:
@@ -170,12 +165,12 @@ def predict(config: PredictConfig) -> Predictions:
         (oddity.name, 1, FoundFace(oddity.image, (0, 0, *oddity.image.shape[1::-1]), DRAWN))
         for oddity in draw_oddities()
     ]
-    told = _judge(classifier, [*named, *drawn], device)
+    told = _judge(asked, [*named, *drawn])
     return Predictions(
         faces=tuple(told[: len(named)]),
         oddities=tuple(told[len(named) :]),
         failed=tuple(failed),
-        folder=config.output or run_of(weights) / "predictions",
+        folder=config.output or run_of(asked.weights) / "predictions",
     )
 
 
@@ -203,16 +198,13 @@ def _find_faces(
     return named, failed
 
 
-def _judge(
-    classifier: Classifier, named: Sequence[Named], device: torch.device
-) -> list[Prediction]:
+def _judge(asked: Predictor, named: Sequence[Named]) -> list[Prediction]:
     from masktrain.data import CLASSES
-    from masktrain.evaluate import score_pictures
     from masktrain.multiclass import ClassScores
     from masktrain.outcomes import answers_of
 
-    scores = score_pictures(classifier, [face.image for _, _, face in named], BATCH, device)
-    answers = answers_of(scores, classifier.threshold)
+    scores = asked.score_pictures([face.image for _, _, face in named])
+    answers = answers_of(scores, asked.classifier.threshold)
     ways = scores.said_ways if isinstance(scores, ClassScores) else ("",) * len(named)
     told = zip(named, answers.said, answers.of_said, ways, strict=True)
     return [

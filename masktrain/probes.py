@@ -20,10 +20,8 @@ from MaskTheFace.commands import run_command
 
 # torch takes seconds to import, OpenCV longer than --help may: both wait.
 if TYPE_CHECKING:
-    import torch
-
     from masktrain.metrics import Interval
-    from masktrain.model import Classifier
+    from masktrain.predictor import Predictor
     from masktrain.probe_images import ProbeFace
 
 MOST_MORE = 0.02
@@ -173,18 +171,14 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
     """
     from MaskTheFace.images import montage
     from MaskTheFace.occluder_style import SHARES
-    from masktrain.engine import pick_device
-    from masktrain.model import load_classifier
     from masktrain.pixel_statistics import statistics_auc
+    from masktrain.predictor import Predictor
     from masktrain.probe_images import PROBES, faceless, load_faces, with_occluder
-    from masktrain.run_folder import run_of, weights_file
+    from masktrain.run_folder import run_of
 
-    weights = weights_file(config.weights)
-    device = pick_device(config.device)
-    classifier = load_classifier(weights, str(device))
+    asked = Predictor.open(config.weights, config.device, config.batch_size)
     faces = load_faces(config.data, config.split, config.limit)
-    ask = _Asker(classifier, device, config.batch_size)
-    untouched = ask.said([face.image for face in faces])
+    untouched = _said(asked, [face.image for face in faces])
     rows: list[list[np.ndarray]] = [[face.image for face in faces[:SHOWN]]]
 
     def look(name: str, change: Callable[[ProbeFace, np.random.Generator], np.ndarray]) -> Probe:
@@ -193,7 +187,7 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
             for number, face in enumerate(faces)
         ]
         rows.append(images[:SHOWN])
-        return _compared(name, untouched, ask.said(images))
+        return _compared(name, untouched, _said(asked, images))
 
     probes = tuple(look(name, change) for name, change in PROBES.items())
     occluders = tuple(look(kind, with_occluder(kind)) for kind in SHARES)
@@ -201,52 +195,34 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
         probes=probes,
         occluders=occluders,
         background_auc=_auc(
-            ask,
+            asked,
             [faceless(face, face.image) for face in faces],
             [faceless(face, face.masked) for face in faces],
         ),
-        network_auc=_auc(ask, [face.image for face in faces], [face.masked for face in faces]),
+        network_auc=_auc(asked, [face.image for face in faces], [face.masked for face in faces]),
         statistics_auc=statistics_auc(config.data, config.split),
-        source={
-            "weights": weights.as_posix(),
-            "model": classifier.arch,
-            "epoch": classifier.epoch,
-            "data": config.data.as_posix(),
-            "split": config.split,
-        },
+        source=asked.source() | {"data": config.data.as_posix(), "split": config.split},
     )
     sheet = montage([image for row in rows for image in row], min(SHOWN, len(faces)))
-    return report, sheet, config.output or run_of(weights) / "probes"
+    return report, sheet, config.output or run_of(asked.weights) / "probes"
 
 
-@dataclass(frozen=True)
-class _Asker:
-    """A network that is asked about pictures in memory."""
+def _chances(asked: Predictor, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the probability of a mask, worn well or wrongly, (N,)."""
+    from masktrain.metrics import Scores
 
-    classifier: Classifier
-    device: torch.device
-    batch_size: int
+    scores = asked.score_pictures(images)
+    return scores.scores if isinstance(scores, Scores) else 1 - scores.scores[:, 0]
 
-    def chances(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the probability of a mask, worn well or wrongly, (N,)."""
-        from masktrain.metrics import Scores
 
-        scores = self._scores(images)
-        return scores.scores if isinstance(scores, Scores) else 1 - scores.scores[:, 0]
+def _said(asked: Predictor, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return (N,) bool: a mask is seen, worn well or wrongly."""
+    from masktrain.metrics import Scores
 
-    def said(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return (N,) bool: a mask is seen, worn well or wrongly."""
-        from masktrain.metrics import Scores
-
-        scores = self._scores(images)
-        if isinstance(scores, Scores):
-            return np.asarray(scores.scores >= self.classifier.threshold)
-        return np.asarray(scores.said != 0)
-
-    def _scores(self, images: Sequence[np.ndarray]) -> Any:
-        from masktrain.evaluate import score_pictures
-
-        return score_pictures(self.classifier, images, self.batch_size, self.device)
+    scores = asked.score_pictures(images)
+    if isinstance(scores, Scores):
+        return np.asarray(scores.scores >= asked.classifier.threshold)
+    return np.asarray(scores.said != 0)
 
 
 def _compared(name: str, before: np.ndarray, after: np.ndarray) -> Probe:
@@ -262,12 +238,12 @@ def _compared(name: str, before: np.ndarray, after: np.ndarray) -> Probe:
     )
 
 
-def _auc(ask: _Asker, bare: Sequence[np.ndarray], masked: Sequence[np.ndarray]) -> Interval:
+def _auc(asked: Predictor, bare: Sequence[np.ndarray], masked: Sequence[np.ndarray]) -> Interval:
     """Return the AUC between pictures of bare faces and of their masked twins."""
     from masktrain.metrics import Scores, evaluate_scores
 
     labels = np.repeat([0, 1], [len(bare), len(masked)])
-    return evaluate_scores(Scores(labels, ask.chances([*bare, *masked]), 0.0)).roc_auc
+    return evaluate_scores(Scores(labels, _chances(asked, [*bare, *masked]), 0.0)).roc_auc
 
 
 def _table(head: str, probes: Sequence[Probe]) -> list[str]:

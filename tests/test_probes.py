@@ -56,7 +56,9 @@ def report_on(
     """Probe a network that follows a rule; return its probes by name."""
     classifier = Classifier(Rule(rule), Preprocessing(), 0.5, "fixed", "rule", 1, {})
     monkeypatch.setattr(model_module, "load_classifier", lambda *_: classifier)
-    config = ProbesConfig(Path("w.pt"), data, split="val", device="cpu")
+    weights = data.parent / "w.pt"
+    weights.write_bytes(b"")
+    config = ProbesConfig(weights, data, split="val", device="cpu")
     report, _, _ = probe(config)
     return {row.name: row for row in (*report.probes, *report.occluders)}
 

@@ -1,0 +1,93 @@
+"""A trained network that is asked about crops and pictures, and where its answers are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from masktrain import model
+from masktrain.augment import eval_transform
+from masktrain.data import CLASSES, CROP_PX, Crops, eval_loader, load_crops, resized
+from masktrain.engine import AnyScores, collect_scores, pick_device
+from masktrain.model import Classifier
+from masktrain.run_folder import weights_file
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network, the file that it is from, and how it is asked."""
+
+    classifier: Classifier
+    weights: Path
+    device: torch.device
+    batch_size: int
+    """Crops that go through the network at once."""
+
+    @classmethod
+    def open(cls, path: Path, device: str = "auto", batch_size: int = 64) -> Predictor:
+        """Return the network of a checkpoint, a run folder, or weights that were handed on.
+
+        Raises:
+            CheckpointError: the weights are missing or damaged.
+            ValueError: the device cannot be used.
+        """
+        weights, where = weights_file(path), pick_device(device)
+        return cls(model.load_classifier(weights, str(where)), weights, where, batch_size)
+
+    def load(self, data: Path, split: str | None) -> Crops:
+        """Read crops of the classes that the network knows; raises DataError."""
+        classes = range(len(self.classifier.preprocessing.class_names))
+        return load_crops(data, split, need_all=False, labels=classes)
+
+    def score(self, crops: Crops) -> AnyScores:
+        """Return labels and scores of every crop, in order, with progress on a terminal.
+
+        Raises:
+            NonFiniteError: the network gives nan.
+        """
+        from tqdm.auto import tqdm
+
+        transform = eval_transform(self.classifier.preprocessing)
+        loader = eval_loader(crops, transform, self.batch_size)
+        shown = tqdm(loader, desc="evaluating", unit="batch", leave=False, disable=None)
+        return collect_scores(self.classifier.net, shown, self.device)
+
+    def score_pictures(self, images: Sequence[np.ndarray]) -> AnyScores:
+        """Return scores of pictures in memory, (S, S, 3) uint8 RGB each; their labels are all 0."""
+        return self.score(
+            Crops(
+                images=np.stack([resized(image, CROP_PX) for image in images]),
+                labels=np.zeros(len(images), np.int64),
+                paths=("",) * len(images),
+                root=Path(),
+            )
+        )
+
+    def source(self) -> dict[str, Any]:
+        """Return which network it is, as records keep it: file, its hash, architecture, epoch."""
+        with self.weights.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {
+            "weights": self.weights.as_posix(),
+            "weights_sha256": digest,
+            "model": self.classifier.arch,
+            "epoch": self.classifier.epoch,
+        }
+
+
+def default_split(data: Path) -> str | None:
+    """Return test for a prepared data set, None for a folder with the classes inside."""
+    flat = any((data / name).is_dir() for name in CLASSES)
+    return "test" if (data / "test").is_dir() and not flat else None
+
+
+def label_of(data: Path, split: str | None) -> str:
+    """Return the short name of a folder's faces: its own, and the split."""
+    return "-".join(filter(None, (Path(os.path.abspath(data)).name, split)))
