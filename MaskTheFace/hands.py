@@ -14,8 +14,8 @@ import numpy as np
 from MaskTheFace.occluder_style import OccluderStyle
 from MaskTheFace.sketch import Color, Pad, Point
 
-PALM = 1.12
-"""Width of a palm in half face widths: 8.3 cm beside 7.4 cm."""
+PALM = 0.95
+"""Width of a palm in half face widths: a slender one, 7 cm beside 7.4 cm, hides less of the face."""
 MELT = 0.05
 """How far parts that meet melt into one another, in widths of the palm."""
 
@@ -36,7 +36,7 @@ FINGERS = (
     Finger(0.12, 0.43, 0.78, 0.126),
     Finger(0.345, 0.33, 0.6, 0.112),
 )
-"""Index to little finger, as measured on adults: the middle one is as long as the palm is wide."""
+"""Index to little finger: the middle one reaches nearly as far as the palm is wide."""
 
 
 class Hand:
@@ -102,17 +102,21 @@ class Hand:
 def hand(pad: Pad, skin: Color, mouth: Point, style: OccluderStyle) -> None:
     """Draw a hand before the mouth, the wrist coming in from below or from the side."""
     rng = np.random.default_rng(style.seed)
-    fist, bare_nails, sleeve = rng.random(3) < (0.25, 0.8, 0.45)
+    fist, nails, sleeve = rng.random(3) < (0.25, 0.8, 0.45)
     size = PALM * style.size
     lean = math.radians(style.angle_deg + (35 if fist else 0))
     forth = np.array([-style.side * math.sin(lean), -math.cos(lean)])
-    palm = np.array(mouth) - forth * (0.2 if fist else rng.uniform(0.35, 0.75)) * size
+    palm = np.array(mouth) - forth * (0.35 if fist else rng.uniform(0.6, 1.0)) * size
     drawn = Hand(
         pad, (float(palm[0]), float(palm[1])), -style.side * math.degrees(lean), style.side, size
     )
     drawn.slab((0.0, -0.02), (0.49, 0.5), 0.26, 0.17)
     drawn.rod((0.02, 0.05), (rng.normal(0, 0.1), -2.6), 0.34, 0.42, flat=0.45)
-    tips = _curled(drawn) if fist else _stretched(drawn, rng)
+    tips: list[tuple[Point, float]] = []
+    if fist:
+        _curl(drawn)
+    else:
+        tips = _stretch(drawn, rng)
     shade = rng.uniform(0.86, 1.03) * rng.normal(1, (0.012, 0.025, 0.035))
     red, green, blue = np.clip(np.array(skin) * shade, 0, 1).tolist()
     color = red, green, blue
@@ -120,13 +124,13 @@ def hand(pad: Pad, skin: Color, mouth: Point, style: OccluderStyle) -> None:
     light = drawn.light() * pad.mottled(style.seed, 2.2, 0.05)
     pad.lay(share, color, light)
     _color_joints(drawn, color, share * light)
-    if bare_nails and not fist:
+    if nails:
         _nails(drawn, tips, color)
     if sleeve:
-        _sleeve(drawn, rng)
+        _sleeve(drawn, sum(skin) / 3, rng)
 
 
-def _stretched(hand: Hand, rng: np.random.Generator) -> list[tuple[Point, float]]:
+def _stretch(drawn: Hand, rng: np.random.Generator) -> list[tuple[Point, float]]:
     """Add four fingers side by side and the thumb; return where the tips are and which way."""
     fan, tips = rng.uniform(0.02, 0.16), []
     for place, finger in enumerate(FINGERS):
@@ -135,24 +139,23 @@ def _stretched(hand: Hand, rng: np.random.Generator) -> list[tuple[Point, float]
         root = (finger.u, finger.v - 0.12)
         joint = _ahead(root, turn, 0.12 + 0.48 * finger.length)
         tip = _ahead(joint, bend, 0.52 * finger.length - finger.radius)
-        hand.rod(root, joint, finger.radius * 1.06, finger.radius)
-        hand.rod(joint, tip, finger.radius, 0.8 * finger.radius)
+        drawn.rod(root, joint, finger.radius * 1.06, finger.radius)
+        drawn.rod(joint, tip, finger.radius, 0.8 * finger.radius)
         tips.append((tip, bend))
     away = rng.uniform(-0.55, -0.1)
     joint = _ahead((-0.38, -0.25), away - 0.3, 0.46)
     tip = _ahead(joint, away + 0.2, 0.3)
-    hand.rod((-0.36, -0.3), joint, 0.19, 0.15)
-    hand.rod(joint, tip, 0.15, 0.12)
+    drawn.rod((-0.36, -0.3), joint, 0.19, 0.15)
+    drawn.rod(joint, tip, 0.15, 0.12)
     return [*tips, (tip, away + 0.2)]
 
 
-def _curled(hand: Hand) -> list[tuple[Point, float]]:
+def _curl(drawn: Hand) -> None:
     """Add four fingers that are bent away at the first joint, and the thumb along them."""
     for finger in FINGERS:
-        hand.rod((finger.u, 0.2), (finger.u, finger.v + 0.12), 0.125, 0.135)
-    hand.rod((-0.4, -0.3), (-0.52, 0.12), 0.18, 0.15)
-    hand.rod((-0.52, 0.12), (-0.36, 0.5), 0.15, 0.13)
-    return []
+        drawn.rod((finger.u, 0.2), (finger.u, finger.v + 0.12), 0.125, 0.135)
+    drawn.rod((-0.4, -0.3), (-0.52, 0.12), 0.18, 0.15)
+    drawn.rod((-0.52, 0.12), (-0.36, 0.5), 0.15, 0.13)
 
 
 def _ahead(start: Point, turn: float, length: float) -> Point:
@@ -160,32 +163,34 @@ def _ahead(start: Point, turn: float, length: float) -> Point:
     return start[0] + length * math.sin(turn), start[1] + length * math.cos(turn)
 
 
-def _color_joints(hand: Hand, color: Color, share: np.ndarray) -> None:
+def _color_joints(drawn: Hand, color: Color, share: np.ndarray) -> None:
     """Make the knuckles redder and a little darker, as their skin is."""
     red = (color[0] * 0.94, color[1] * 0.78, color[2] * 0.74)
     for finger in FINGERS:
-        root = hand.spot((finger.u, finger.v + 0.02), (0.15, 0.13))
-        joint = hand.spot((finger.u, finger.v + 0.48 * finger.length), (0.13, 0.09))
-        hand.pad.lay(0.35 * share * np.maximum(root, joint), red, 1.0)
+        root = drawn.spot((finger.u, finger.v + 0.02), (0.15, 0.13))
+        joint = drawn.spot((finger.u, finger.v + 0.48 * finger.length), (0.13, 0.09))
+        drawn.pad.lay(0.35 * share * np.maximum(root, joint), red, 1.0)
 
 
-def _nails(hand: Hand, tips: list[tuple[Point, float]], color: Color) -> None:
+def _nails(drawn: Hand, tips: list[tuple[Point, float]], color: Color) -> None:
     pale = (color[0] * 0.55 + 0.45, color[1] * 0.6 + 0.32, color[2] * 0.6 + 0.3)
     for (u, v), turn in tips:
         cos, sin = math.cos(turn), math.sin(turn)
-        across = (hand.u - u) * cos - (hand.v - v) * sin
-        along = (hand.u - u) * sin + (hand.v - v) * cos - 0.01
+        across = (drawn.u - u) * cos - (drawn.v - v) * sin
+        along = (drawn.u - u) * sin + (drawn.v - v) * cos - 0.01
         reach = np.sqrt((across / 0.062) ** 2 + (along / 0.085) ** 2)
-        edge = hand.pad.inside((reach - 1) * 0.06 * hand.size, 0.025)
-        hand.pad.lay(0.5 * edge, pale, 0.9 + 0.1 * np.clip(1 - reach, 0, 1))
+        edge = drawn.pad.inside((reach - 1) * 0.06 * drawn.size, 0.025)
+        drawn.pad.lay(0.5 * edge, pale, 0.9 + 0.1 * np.clip(1 - reach, 0, 1))
 
 
-def _sleeve(hand: Hand, rng: np.random.Generator) -> None:
-    cuff = np.float32(rng.uniform(-1.25, -0.8)) + 0.04 * hand.u
-    wide = np.abs(hand.u) - np.float32(0.5) + 0.05 * hand.v
-    edge = np.maximum(hand.v - cuff, wide) * hand.size
-    round_ = np.sqrt(np.clip(1 - (hand.u / 0.62) ** 2, 0, 1))
-    folds = 0.06 * np.sin(9 * hand.v + 3 * hand.u + rng.uniform(0, 6))
-    hem = 0.12 * (np.abs(hand.v - cuff + 0.1) < 0.018)
-    red, green, blue = (0.08 + 0.8 * rng.random(3) ** 1.4).tolist()
-    hand.pad.lay(hand.pad.inside(edge), (red, green, blue), 0.5 + 0.5 * round_ + folds - hem)
+def _sleeve(drawn: Hand, brightness: float, rng: np.random.Generator) -> None:
+    """Add a sleeve; in a dark photo, as the skin tells, none is bright."""
+    cuff = np.float32(rng.uniform(-1.25, -0.8)) + 0.04 * drawn.u
+    wide = np.abs(drawn.u) - np.float32(0.5) + 0.05 * drawn.v
+    edge = np.maximum(drawn.v - cuff, wide) * drawn.size
+    round_ = np.sqrt(np.clip(1 - (drawn.u / 0.62) ** 2, 0, 1))
+    folds = 0.06 * np.sin(9 * drawn.v + 3 * drawn.u + rng.uniform(0, 6))
+    hem = 0.12 * (np.abs(drawn.v - cuff + 0.1) < 0.018)
+    dyed = (0.08 + 0.8 * rng.random(3) ** 1.4) * min(0.4 + brightness, 1)
+    red, green, blue = dyed.tolist()
+    drawn.pad.lay(drawn.pad.inside(edge), (red, green, blue), 0.5 + 0.5 * round_ + folds - hem)

@@ -136,7 +136,7 @@ def occlude(
 
 
 def _sketched(image: np.ndarray, landmarks: Landmarks, frame: Frame) -> FaceSketch:
-    """Measure the skin around the bridge of the nose and the eyes, which masks leave free."""
+    """Measure the skin around the bridge of the nose and the eyes."""
     height, width = image.shape[:2]
     xy = landmarks.xy
     down = 0.12 * (xy[8] - xy[27])

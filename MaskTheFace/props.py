@@ -49,7 +49,7 @@ def _moved(point: Point, style: OccluderStyle) -> Point:
 
 def hand(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
     """A hand before the mouth."""
-    hands.hand(pad, face.skin, _moved(face.mouth, style), style)
+    hands.hand(pad, _rgb(style, face.skin), _moved(face.mouth, style), style)
 
 
 def microphone(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:

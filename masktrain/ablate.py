@@ -242,7 +242,8 @@ def _check_settings(config: AblateConfig) -> None:
     if config.real_val is None or not config.real_val.is_dir():
         raise AblationError(f"no folder {config.real_val}: give real crops with --real-val")
     path = config.folder / "config.json"
-    now = _settled(config) | {"data_version": DATA_VERSION}
+    base = PLANS[config.plan].base.train.to_dict()
+    now = _settled(config) | {"data_version": DATA_VERSION, "recipe": base}
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
         for name, value in now.items():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from MaskTheFace.images import write_bytes
+from masktrain.config import FULL_PX
 from masktrain.metrics import Interval, holm, mean_interval, paired_p
 from masktrain.plans import Arm, Plan
 
@@ -112,11 +113,12 @@ class AblationTable:
         seeds = max(len(found) for found in self.results.values())
         settings, usual = self.settings, self.plan.base.train
         weights = {"none": "random weights", "imagenet": "ImageNet weights"}[usual.init]
+        side = "" if usual.first_px == FULL_PX else f" (crops of {usual.first_px} px first)"
         return (
             f"# {self.plan.title}\n\n"
             f"{settings['model'] or usual.model} from {weights}, {first['training_crops']:,} crops "
             f"of {settings['faces']} (masked by MaskTheFace), {settings['epochs'] or usual.epochs} "
-            f"epochs of {usual.optimizer} at {usual.lr:g}, batch {usual.batch_size}; "
+            f"epochs{side} of {usual.optimizer} at {usual.lr:g}, batch {usual.batch_size}; "
             f"{seeds} seeds; arms differ in what their row says. Judged on real photos "
             f"({settings['real_val']}: {first['n_wearing_mask']:,} masked, "
             f"{first['n_no_mask']:,} bare) after the last epoch, at threshold 0.5: no epoch and "

@@ -2,7 +2,8 @@
 
 Late in a run the AUC moves in its fourth place, which says nothing, while the loss still tells how
 far scores at the threshold lie on the right side. So of epochs whose AUC is within `TIE` of the
-highest so far, the one of lowest loss is kept (reports/LOG.md has the run that taught this).
+highest so far, the one of lowest loss is kept (reports/LOG.md has the run that taught this). Runs
+that begin with small crops choose among the epochs of the largest.
 """
 
 from __future__ import annotations
@@ -24,23 +25,21 @@ class Best:
         auc: on the set that selects.
         loss: on the set that selects, in nats a crop.
         peak_auc: the highest up to the last epoch looked at, of those judged at `side_px`.
-        side_px: side of the crops that it was judged on; nan is the full size.
+        side_px: side of the crops that it was judged on.
     """
 
     epoch: int
     auc: float
     loss: float
     peak_auc: float
-    side_px: float = math.nan
+    side_px: float = 0
 
 
-def better_of(
-    best: Best | None, epoch: int, auc: float, loss: float, side_px: float = math.nan
-) -> Best:
+def better_of(best: Best | None, epoch: int, auc: float, loss: float, side_px: float = 0) -> Best:
     """Return the better of the epoch kept so far and the one just finished.
 
-    The first epoch that is judged on larger crops is better than all before: the network is used
-    at the full size, and its scores on smaller crops say little about that.
+    Larger crops go first: the network is used at the full size, and its scores on smaller crops
+    say little about that. Among epochs judged on crops of one size AUC and loss decide.
 
     An epoch that is let go does not come back, as its weights are gone: the result may depend on
     the order of the epochs.
@@ -50,10 +49,12 @@ def better_of(
         epoch: the one just finished.
         auc: its ROC-AUC on the set that selects; nan where that has one class only.
         loss: its loss there.
-        side_px: side of the crops there; nan is the full size.
+        side_px: side of the crops there.
     """
-    if best is None or _number(side_px, math.inf) > _number(best.side_px, math.inf):
+    if best is None or side_px > best.side_px:
         return Best(epoch, auc, loss, auc, side_px)
+    if side_px < best.side_px:
+        return best
     peak = _highest(best.peak_auc, auc)
     if _rank(auc, loss, peak) > _rank(best.auc, best.loss, peak):
         return Best(epoch, auc, loss, peak, best.side_px)

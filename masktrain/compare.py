@@ -45,15 +45,18 @@ class Comparison:
     """How the second run differs from the first, on the same faces.
 
     Attributes:
-        n: faces. first, second: names of the runs.
+        n: faces. people: whose they are; each another's where nobody knows.
+        first, second: names of the runs.
         only_first, only_second: faces that one of them alone gets right.
-        mcnemar_p: how easily chance alone would make these two counts so unequal.
+        mcnemar_p: how easily chance alone would make these two counts so unequal, if every face
+            were another person's.
         accuracy: second minus first.
         roc_auc: second minus first, mask or none; None with one class alone.
     """
 
     faces: str
     n: int
+    people: int
     first: str
     second: str
     only_first: int
@@ -72,15 +75,20 @@ class Comparison:
     def markdown(self) -> str:
         """Return what a person reads."""
         area = "-" if self.roc_auc is None else self.roc_auc.cell("+")
+        whose, hint = "", ""
+        if self.people < self.n:
+            whose = f" of {self.people:,} people, who are resampled whole"
+            hint = " (which takes each face for another person's: the intervals do not)"
         return (
             f"# {self.second} against {self.first}\n\n"
-            f"On the same {self.n:,} faces ({self.faces}); a positive number is in favour of "
-            f"{self.second}.\n\n"
+            f"On the same {self.n:,} faces ({self.faces}){whose}; a positive number is in favour "
+            f"of {self.second}.\n\n"
             "| measure | difference, 95 % interval |\n|---|---|\n"
             f"| share told right | {self.accuracy.cell('+')} |\n"
             f"| ROC-AUC, mask or none | {area} |\n\n"
             f"{self.only_second:,} faces are told right by {self.second} alone, "
-            f"{self.only_first:,} by {self.first} alone: McNemar's exact p {self.mcnemar_p:.3g}.\n"
+            f"{self.only_first:,} by {self.first} alone: McNemar's exact p "
+            f"{self.mcnemar_p:.3g}{hint}.\n"
         )
 
 
@@ -136,7 +144,7 @@ def compare(config: CompareConfig) -> Comparison:
     import numpy as np
     from scipy.stats import binomtest
 
-    from masktrain.resampling import share_difference
+    from masktrain.resampling import people_among, share_difference
 
     faces = config.faces or _shared(config.runs)
     first, second = _common(*(_read(run / "eval" / faces) for run in config.runs))
@@ -144,6 +152,7 @@ def compare(config: CompareConfig) -> Comparison:
         raise CompareError(
             f"the runs were not evaluated on the same faces of {faces}: evaluate both again"
         )
+    people = [a or b for a, b in zip(first.people, second.people, strict=True)]
     one, two = np.array(first.right), np.array(second.right)
     gained, lost = int((two & ~one).sum()), int((one & ~two).sum())
     p = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
@@ -151,26 +160,31 @@ def compare(config: CompareConfig) -> Comparison:
     return Comparison(
         faces=faces,
         n=len(first.paths),
+        people=people_among(len(people), people),
         first=names[0],
         second=names[1],
         only_first=lost,
         only_second=gained,
         mcnemar_p=float(p),
-        accuracy=share_difference(one, two, first.people),
-        roc_auc=_auc_difference(first, second),
+        accuracy=share_difference(one, two, people),
+        roc_auc=_auc_difference(first, second, people),
     )
 
 
-def _auc_difference(first: Predictions, second: Predictions) -> Interval | None:
+def _auc_difference(
+    first: Predictions, second: Predictions, people: Sequence[str]
+) -> Interval | None:
     """Return how much larger the area of the second is, over the same resampled faces."""
+    from masktrain.multiclass import CLASSES
     from masktrain.resampling import auc_difference
 
-    known = [place for place, label in enumerate(first.labels) if label != "worn_incorrectly"]
+    known = [place for place, label in enumerate(first.labels) if label in CLASSES[:2]]
     if not known:
         return None
     first, second = first.only(known), second.only(known)
     one, two = _scores(first), _scores(second)
-    return auc_difference(one, two, first.people) if one.both_classes else None
+    whose = [people[place] for place in known]
+    return auc_difference(one, two, whose) if one.both_classes else None
 
 
 def _scores(found: Predictions) -> Scores:

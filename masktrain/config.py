@@ -23,6 +23,11 @@ Amp = Literal["auto", "off", "bf16", "fp16"]
 WandbMode = Literal["auto", "online", "offline", "off"]
 Ingredient = Literal["fit", "light", "prior", "patterns", "colors"]
 
+FULL_PX = 112
+"""Side of the crops as networks see them, once trained."""
+SETTINGS = "prepare.json"
+"""What prepared data keeps of its settings, and each run of its data's."""
+
 # What may differ between a run and its continuation: where it runs, never what it computes.
 RESUME_MAY_CHANGE = frozenset({"resume", "device", "workers", "wandb", "dry_run"})
 
@@ -134,7 +139,7 @@ class TrainConfig:
     """Weight decay of convolutions and the head; norms and biases get none."""
     warmup_epochs: float = 3.0
     """Epochs over which the learning rate climbs from near 0."""
-    first_px: int = 112
+    first_px: int = FULL_PX
     """Side of the crops in the first half of the run; from there it grows, and the last fifth is
     trained, judged and chosen from at 112. Smaller is faster: a crop of 64 costs a third."""
     min_scale: float = 0.6
@@ -177,7 +182,9 @@ class TrainConfig:
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum)
         _require(self.weight_decay >= 0, "weight_decay", ">= 0", self.weight_decay)
         _require(self.warmup_epochs >= 0, "warmup_epochs", ">= 0", self.warmup_epochs)
-        _require(self.first_px in range(32, 113, 16), "first_px", "32, 48 ... 112", self.first_px)
+        _require(
+            self.first_px in range(32, FULL_PX + 1, 16), "first_px", "32, 48 ... 112", self.first_px
+        )
         _require(0 < self.min_scale <= 1, "min_scale", "in (0, 1]", self.min_scale)
         _require(self.workers >= 0, "workers", ">= 0", self.workers)
         _require(self.seed >= 0, "seed", ">= 0", self.seed)

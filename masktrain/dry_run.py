@@ -2,9 +2,11 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from MaskTheFace.images import write_image
 from masktrain.config import TrainConfig
@@ -51,21 +53,23 @@ def _count_table(counts: list[Count]) -> str:
 
 def _estimate_s(session: Session) -> float:
     """Return the seconds of all epochs, from a few steps at each side after one to warm up."""
-    epochs = Counter(session.side_px(epoch) for epoch in range(1, session.config.epochs + 1))
-    judged = Counter(epochs) + Counter([session.side_px(0)])
-    batches = sum(len(loader) for loader in session.evals.values())
+    trained = Counter(session.side_px(epoch) for epoch in range(1, session.config.epochs + 1))
+    judged = trained + Counter([session.side_px(0)])
+    steps, batches = len(session.loader), sum(len(loader) for loader in session.evals.values())
+    shown = list(islice(session.loader, STEPS + 1))
     seconds = 0.0
-    for side_px in judged:
-        train_s = _seconds_per_batch(session, side_px, training=True)
-        score_s = _seconds_per_batch(session, side_px, training=False)
-        seconds += epochs[side_px] * len(session.loader) * train_s
-        seconds += judged[side_px] * batches * score_s
+    for side_px, times in judged.items():
+        seconds += times * batches * _seconds_per_batch(session, shown, side_px, training=False)
+        if trained[side_px]:
+            a_batch_s = _seconds_per_batch(session, shown, side_px, training=True)
+            seconds += trained[side_px] * steps * a_batch_s
     return seconds
 
 
-def _seconds_per_batch(session: Session, side_px: int, training: bool) -> float:
-    batches = list(islice(session.loader, STEPS + 1))
-    for part in (batches[:1], batches[1:] or batches):
+def _seconds_per_batch(
+    session: Session, shown: Sequence[Any], side_px: int, training: bool
+) -> float:
+    for part in (shown[:1], shown[1:] or shown):
         begun = time.perf_counter()
         if training:
             train_one_epoch(

@@ -98,7 +98,7 @@ def evaluate(config: EvaluateConfig) -> Result:
     from masktrain.data import wear_by_path
     from masktrain.evaluation_files import Result
     from masktrain.multiclass import measure
-    from masktrain.predictor import Predictor, default_split, label_of
+    from masktrain.predictor import Predictor, default_split, faces_label
     from masktrain.run_folder import results_folder
     from masktrain.slices import facts_of, identities_of, slice_scores
 
@@ -110,7 +110,7 @@ def evaluate(config: EvaluateConfig) -> Result:
     crops, wrongly = _score_wrongly(asked, crops, config, split, threshold[0])
     known = wear_by_path(config.data)
     ways = [known.get(path, "") for path in crops.paths]
-    label = label_of(config.data, split) + ("-occluded" if before else "")
+    label = faces_label(config.data, split) + ("-occluded" if before else "")
     facts = {**facts_of(config.data, crops.paths, config.facts), **before}
     validation = _validation(asked, config.chosen_on)
     identities = identities_of(config.data, crops.paths, config.facts)
@@ -201,19 +201,24 @@ def _threshold(asked: Predictor, config: EvaluateConfig) -> tuple[float, str]:
     if scores is None:
         raise ValueError(
             f"--threshold {wanted} is chosen on the run's own {config.chosen_on} scores of epoch "
-            f"{asked.classifier.epoch}, which lie in no folder scores/ beside {asked.weights}; "
-            "give a number"
+            f"{asked.classifier.epoch}, which lie in no folder scores/ beside {asked.weights}, "
+            "or are of smaller crops than it is used on; give a number"
         )
     two = scores.without_third() if isinstance(scores, ClassScores) else scores
     return choose_threshold(two, wanted), f"{wanted} on {config.chosen_on}"
 
 
 def _validation(asked: Predictor, series: str) -> AnyScores | None:
-    """Return what the run kept of its validation at the epoch of these weights, if it did."""
+    """Return what the run kept of its validation at the epoch of these weights, if it did.
+
+    Scores of an epoch that was judged on smaller crops are none of the network as it is used.
+    """
     from masktrain.run_folder import read_scores, run_of, scores_file
 
     run, epoch = run_of(asked.weights), asked.classifier.epoch
-    return read_scores(run, series, epoch) if scores_file(run, series, epoch).is_file() else None
+    if asked.on_smaller_crops or not scores_file(run, series, epoch).is_file():
+        return None
+    return read_scores(run, series, epoch)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def explain(config: ExplainConfig) -> Explanation:
     from masktrain.heat_maps import Looker
     from masktrain.mask_regions import read_prepared, shows_nobody
     from masktrain.outcomes import answers_of, pick_measured, pick_shown
-    from masktrain.predictor import Predictor, default_split, label_of
+    from masktrain.predictor import Predictor, default_split, faces_label
     from masktrain.run_folder import results_folder
 
     asked = Predictor.open(config.weights, config.device, config.batch_size)
@@ -138,7 +138,9 @@ def explain(config: ExplainConfig) -> Explanation:
         left_out=tuple(looked.left_out),
     )
     panels = {name: [looked.panels[place] for place in some] for name, some in shown.items()}
-    folder = config.output or results_folder(asked.weights, "explain", label_of(config.data, split))
+    folder = config.output or results_folder(
+        asked.weights, "explain", faces_label(config.data, split)
+    )
     return Explanation(report, panels, folder)
 
 

@@ -20,9 +20,10 @@ from MaskTheFace.landmarks import Landmarks, read_landmarks
 from MaskTheFace.manifest import ManifestRow, rows_by_path
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
+from masktrain.config import SETTINGS
 from masktrain.heat import MASK, face_discs
 from masktrain.metrics import Floats
-from masktrain.prepare import BARE, LANDMARKS, MASKED, SETTINGS
+from masktrain.prepare import BARE, LANDMARKS, MASKED
 
 MANIFEST = "manifest.csv"
 SAME_WITHIN = 12.0

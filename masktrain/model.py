@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from masktrain.config import Architecture
+from masktrain.config import FULL_PX, Architecture
 from masktrain.multiclass import CLASS_OF_OUTPUT, CLASSES, OUTPUTS
 from masktrain.run_folder import weights_file
 from masktrain.tensors import unpack
@@ -43,7 +43,7 @@ class CheckpointError(ValueError):
 class Preprocessing:
     """How a crop becomes the network's input; stored in every checkpoint, read by every user."""
 
-    size_px: int = 112
+    size_px: int = FULL_PX
     """Side of the square input."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     """Mean of R, G, B on the 0..1 scale (ImageNet's)."""

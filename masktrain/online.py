@@ -24,7 +24,7 @@ from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
 from MaskTheFace.occluders import occlude
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.wear import sample_wear, worn
-from masktrain.config import Ingredient
+from masktrain.config import SETTINGS, Ingredient
 from masktrain.data import (
     CLASSES,
     CROP_PX,
@@ -37,7 +37,7 @@ from masktrain.data import (
 )
 from masktrain.multiclass import target_of
 from masktrain.occlusion import OccludedCrops, draw_occluder, draw_veil, put_before
-from masktrain.prepare import DATA_VERSION, LANDMARKS, SETTINGS
+from masktrain.prepare import DATA_VERSION, LANDMARKS
 from masktrain.styles import draw_style
 
 SPLIT = "train"
@@ -237,7 +237,7 @@ def _read_settings(root: Path) -> MaskSettings:
         )
     except FileNotFoundError:
         raise DataError(
-            f"{root}: has no prepare.json, so nothing can be drawn on it while training; "
+            f"{root}: has no {SETTINGS}, so nothing can be drawn on it while training; "
             "give a folder that masktrain.prepare wrote, or leave out --masks online, --occluders"
         ) from None
     except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:

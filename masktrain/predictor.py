@@ -1,4 +1,4 @@
-"""A trained network that is asked about crops and pictures, and where its answers are kept."""
+"""A trained network that is asked about crops and pictures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from masktrain import model
 from masktrain.augment import eval_transform
 from masktrain.data import CLASSES, CROP_PX, Crops, eval_loader, load_crops, resized
-from masktrain.engine import AnyScores, collect_scores, pick_device
-from masktrain.model import Classifier
+from masktrain.engine import AnyScores, collect_scores, pick_device, training_px
+from masktrain.model import Classifier, load_classifier
 from masktrain.run_folder import weights_file
 
 
@@ -39,7 +38,16 @@ class Predictor:
             ValueError: the device cannot be used.
         """
         weights, where = weights_file(path), pick_device(device)
-        return cls(model.load_classifier(weights, str(where)), weights, where, batch_size)
+        return cls(load_classifier(weights, str(where)), weights, where, batch_size)
+
+    @property
+    def on_smaller_crops(self) -> bool:
+        """Whether the weights are of an epoch that was trained and judged on smaller crops."""
+        config, full_px = self.classifier.config, self.classifier.preprocessing.size_px
+        if "first_px" not in config:
+            return False
+        epoch, epochs = self.classifier.epoch, config["epochs"]
+        return training_px(epoch, epochs, config["first_px"], full_px) < full_px
 
     def load(self, data: Path, split: str | None) -> Crops:
         """Read crops of the classes that the network knows; raises DataError."""
@@ -88,6 +96,6 @@ def default_split(data: Path) -> str | None:
     return "test" if (data / "test").is_dir() and not flat else None
 
 
-def label_of(data: Path, split: str | None) -> str:
+def faces_label(data: Path, split: str | None) -> str:
     """Return the short name of a folder's faces: its own, and the split."""
     return "-".join(filter(None, (Path(os.path.abspath(data)).name, split)))

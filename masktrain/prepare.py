@@ -34,7 +34,7 @@ from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest
 from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.wear import sample_wear, worn
-from masktrain.config import PrepareConfig, parse_prepare
+from masktrain.config import SETTINGS, PrepareConfig, parse_prepare
 from masktrain.faces import (
     FaceCrop,
     FaceRef,
@@ -52,7 +52,6 @@ LABELS = (BARE, MASKED, WRONGLY)
 ATTEMPTS = 8
 """So often a face is given another wrongly worn mask before it goes without."""
 SPLITS = ("train", "val", "test")
-SETTINGS = "prepare.json"
 LANDMARKS = "landmarks.csv"
 """The 68 points of every bare crop, in its pixels, as `MaskTheFace.landmarks` reads them."""
 DATA_VERSION = 6

@@ -24,6 +24,7 @@ import tyro
 from numpy.typing import NDArray
 
 from masktrain.best import best_of
+from masktrain.config import FULL_PX
 
 # matplotlib and scikit-learn take seconds to import: --help does without them.
 if TYPE_CHECKING:
@@ -283,8 +284,11 @@ def best_epoch(history: History, select: str = "val") -> int:
             epochs on crops of several sizes, ``side_px``, each (E,).
         select: val or real_val.
     """
-    names = ("epoch", f"{select}/auc", f"{select}/loss", "side_px")
-    columns = (history[name].tolist() for name in names if name in history)
+    names = ("epoch", f"{select}/auc", f"{select}/loss")
+    columns = [history[name].tolist() for name in names]
+    if (sides := history.get("side_px")) is not None:
+        # Epochs before this was noted were judged at the full size.
+        columns.append(np.nan_to_num(sides, nan=FULL_PX).tolist())
     return int(best_of(zip(*columns, strict=True)).epoch)
 
 

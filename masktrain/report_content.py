@@ -163,11 +163,11 @@ _DESCRIPTIONS = {
         "added to the block's input. The mean over what is left goes to a linear layer."
     ),
     "shufflenet_v2_x0_5": (
-        "ShuffleNet v2 at half the width (Ma et al. 2018): in each unit half of the channels pass "
-        "untouched, the other half go through a 1x1, a 3x3 filter for each channel by itself and "
-        "another 1x1 convolution, and then the halves are shuffled, so that each sees the other in "
-        "the next unit. The mean over what is left goes to a linear layer. It is the smallest "
-        "network here, for devices that have next to nothing."
+        "ShuffleNet v2 at half the width (Ma et al. 2018): in each unit but the first of a stage "
+        "half of the channels pass untouched, the other half go through a 1x1, a 3x3 filter for "
+        "each channel by itself and another 1x1 convolution, and then the halves are shuffled, so "
+        "that each sees the other in the next unit. The mean over what is left goes to a linear "
+        "layer. It is the smallest network here, for devices that have next to nothing."
     ),
     "mobilenet": (
         "A MobileNet (Sandler et al. 2018; Howard et al. 2019): inverted residual blocks widen "

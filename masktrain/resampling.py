@@ -6,6 +6,7 @@ same limits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,6 +97,8 @@ def auc_difference(first: Scores, second: Scores, identities: Identities = None)
     if not np.array_equal(first.labels, second.labels):
         raise ValueError("both must have scored the same faces in the same order")
     roc_points(first)
+    if people_among(len(first.labels), identities) == 1:
+        return Interval(second.auc - first.auc, math.nan, math.nan)
     weights = resampled_weights(len(first.labels), identities)
     one, two = (
         np.asarray(np.trapezoid(*_rates(scores, weights), axis=1)) for scores in (first, second)
@@ -110,14 +113,24 @@ def share_difference(first: NDArray[Any], second: NDArray[Any], identities: Iden
         first: (N,) bool.
         second: (N,) bool, of the same faces.
         identities: (N,), whose face each is. Where nobody has two, each face is for itself and no
-            bootstrap is needed.
+            bootstrap is needed. The limits of one person alone are nan.
     """
-    named = [name for name in identities or () if name]
-    if len(set(named)) == len(named):
+    several = people_among(len(first), identities)
+    if several == len(first):
         return paired_difference(first, second)
-    weights = resampled_weights(len(first), identities)
     apart = second.astype(np.float64) - first
+    if several == 1:
+        return Interval(float(apart.mean()), math.nan, math.nan)
+    if not apart.any():  # no resample differs either: people are the trials then
+        return paired_difference(np.zeros(several, bool), np.zeros(several, bool))
+    weights = resampled_weights(len(first), identities)
     return percentiles(float(apart.mean()), weights @ apart / weights.sum(axis=1))
+
+
+def people_among(count: int, identities: Identities) -> int:
+    """Return how many people so many faces show; where nobody knows, each is another's."""
+    names = identities or [""] * count
+    return len({name or place for place, name in enumerate(names)})
 
 
 def roc_band(scores: Scores, identities: Identities = None) -> Band:

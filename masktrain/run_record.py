@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from masktrain.config import SETTINGS
 from masktrain.metrics import Interval
-from masktrain.prepare import SETTINGS
 
 
 class ContentError(ValueError):

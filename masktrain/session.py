@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from MaskTheFace.images import write_bytes
 from masktrain.augment import eval_transform, train_transform
 from masktrain.best import Best, better_of
-from masktrain.config import TrainConfig
+from masktrain.config import SETTINGS, TrainConfig
 from masktrain.data import (
     CLASSES,
     LEFT_OUT,
@@ -53,7 +53,6 @@ from masktrain.model import (
     save_checkpoint,
 )
 from masktrain.online import load_occluded, load_online
-from masktrain.prepare import SETTINGS
 from masktrain.run_folder import (
     describe_environment,
     new_run,
@@ -193,9 +192,10 @@ class Session:
             if self.scaler and saved["scaler"]:
                 self.scaler.load_state_dict(saved["scaler"])
             self.epoch = saved["epoch"]
-            # Runs that began before ties were looked at kept the highest AUC.
             best = saved["best"]
-            self.best = Best(**{"peak_auc": best["auc"], **best}) if best else None
+            # What earlier versions did not note: the highest AUC; all was judged at the full size.
+            older = {"peak_auc": best["auc"], "side_px": self.preprocessing.size_px} if best else {}
+            self.best = Best(**{**older, **best}) if best else None
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{self.last} does not fit the settings of its run") from error
 
@@ -258,7 +258,7 @@ def build_session(
     preprocessing = Preprocessing.of_classes(config.classes)
     precision = pick_precision(config.amp, device)
     torch.manual_seed(config.seed)
-    torch.backends.cudnn.benchmark = True  # crops have one size: let cuDNN choose for it once
+    torch.backends.cudnn.benchmark = True  # crops have few sizes: let cuDNN choose for each once
     init = "none" if config.resume else config.init
     net = build_model(config.model, init, preprocessing.logits)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -118,8 +118,6 @@ class WandbSink:
             resume="allow" if mode == "online" else None,
             settings=wandb.Settings(init_timeout=20, console="off", silent=True),
         )
-        for name in ("val/auc", "real_val/auc", "val/accuracy"):
-            self._run.define_metric(name, summary="max")
         send = f"offline, send with: wandb sync {Path(self._run.dir).parent}"
         print(f"W&B: {self._run.url or send}", flush=True)
 

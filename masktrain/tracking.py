@@ -50,6 +50,7 @@ class Tracker:
         self.path = run / "results.csv"
         self.columns = ("epoch", *columns)
         self._best: dict[str, float] = {}
+        self._side_px = 0.0
         self._start_csv(keep_through)
         self._sinks: list[Sink] = []
         self._open(lambda: TensorBoardSink(run, config, keep_through))
@@ -66,9 +67,13 @@ class Tracker:
         # Whole or not at all: a full disk, a reason to resume, must not cost the history.
         write_bytes(self.path, text.getvalue().encode())
         for row in kept:
-            self._note_best({k: float(v) for k, v in row.items() if k.endswith("auc") and v})
+            self._note_best({k: float(v) for k, v in row.items() if v})
 
     def _note_best(self, metrics: Mapping[str, float]) -> None:
+        """Keep the highest AUCs of the epochs on the largest crops; see `best`."""
+        if metrics.get("side_px", 0) > self._side_px:
+            self._side_px = metrics["side_px"]
+            self._best.clear()
         for name, value in metrics.items():
             if name.endswith("auc") and not math.isnan(value):
                 self._best[name] = max(value, self._best.get(name, value))

@@ -42,10 +42,11 @@ def test_the_first_epoch_on_larger_crops_is_better_than_all_before() -> None:
     assert best_of([small, first, worse, (3, 0.95, 0.4, 80)]).epoch == 3
 
 
-def test_epochs_that_do_not_say_their_side_had_the_full_one() -> None:
-    # A run that was begun before sides were noted, and gone on with since.
-    assert best_of([(0, 0.99, 0.1), (1, 0.9, 0.5, 112)]).epoch == 0
-    assert best_of([(0, 0.99, 0.1, NAN), (1, 0.995, 0.05, 112)]).epoch == 1
+def test_smaller_crops_after_larger_ones_change_nothing() -> None:
+    # A run that judged all at the full size, gone on with by a version that does not.
+    epochs = [(0, 0.8, 0.5, 112), (1, 0.99, 0.1, 64), (2, 0.9, 0.3, 112)]
+    assert best_of(epochs[:2]) == Best(0, 0.8, 0.5, 0.8, 112)
+    assert best_of(epochs).epoch == 2
 
 
 def test_no_epoch_is_an_error() -> None:

@@ -74,6 +74,23 @@ def test_many_photos_of_a_few_people_are_no_more_certain_than_the_people(tmp_pat
         narrow, wide = getattr(alone, name), getattr(by_people, name)
         assert wide.value == pytest.approx(narrow.value) and narrow.value > 0
         assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+    assert (alone.people, by_people.people) == (200, 10)
+    assert "of 10 people" in by_people.markdown() and "another" not in alone.markdown()
+    # Whichever run knows whose faces they are tells it for both.
+    assert compare(CompareConfig((runs[0], grouped[1]))).roc_auc == by_people.roc_auc
+
+
+def test_no_difference_on_few_people_is_not_certain(tmp_path: Path) -> None:
+    scores, labels = sample(9.0, 0, 40)
+    several = [f"{place % 4}" for place in range(40)]
+    run = written(tmp_path / "a", scores, labels, people=several)
+    found = compare(CompareConfig((run, run)))
+    assert found.accuracy.value == 0 and found.accuracy.low < -0.2 and found.accuracy.high > 0.2
+    lone = written(tmp_path / "b", scores, labels, people=["me"] * 40)
+    other = written(tmp_path / "c", 1 - scores, labels, people=["me"] * 40)
+    found = compare(CompareConfig((lone, other)))
+    assert found.roc_auc is not None and found.roc_auc.value < -0.5
+    assert np.isnan([found.accuracy.low, found.accuracy.high, found.roc_auc.low]).all()
 
 
 def test_a_run_against_itself_shows_nothing(tmp_path: Path) -> None:

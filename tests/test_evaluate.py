@@ -84,6 +84,18 @@ def read_predictions(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_predictions_say_whose_face_each_is(
+    weights: Path, tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--weights", weights, "--data", tiny_data, "--output", tmp_path)
+    assert run_main(*words, "--split", "val") == 0
+    with (tiny_data / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        known = {row["path"]: row["identity"] for row in csv.DictReader(file)}
+    found = {row["path"]: row["identity"] for row in read_predictions(tmp_path)}
+    assert found and found == {path: known[path] for path in found}
+    assert len(set(found.values())) < len(found)
+
+
 def test_everything_is_written_below_the_run_and_agrees(
     weights: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

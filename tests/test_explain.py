@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from MaskTheFace.images import read_image
 from masktrain import explain as explain_module
-from masktrain import model as model_module
+from masktrain import predictor
 from masktrain.attribution import (
     Evidence,
     ExplainError,
@@ -99,7 +99,7 @@ def explained(
     """Explain a network that was made by hand."""
     three = changes.pop("three", False)
     classifier = Classifier(net.eval(), THREE if three else TWO, 0.5, "fixed", "reader", 1, {})
-    monkeypatch.setattr(model_module, "load_classifier", lambda *_: classifier)
+    monkeypatch.setattr(predictor, "load_classifier", lambda *_: classifier)
     weights = data.parent / "w.pt"
     weights.write_bytes(b"")
     return explain(ExplainConfig(weights, data, device="cpu", **changes))

@@ -22,8 +22,11 @@ from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.props import DRAW
 from MaskTheFace.sketch import Frame, Pad
 from MaskTheFace.style import MaskStyle
+from masktrain.occlusion import MOST_HIDDEN
 
 FACE, POINTS = drawn_face(160)
+OPEN, FIST = 2, 1
+"""Seeds of hands."""
 SOLID = [kind for kind in OCCLUDERS if kind not in LIGHT_ONLY]
 
 
@@ -58,6 +61,7 @@ def test_what_hides_nothing_touches_little_and_what_hides_is_seen(kind: str) -> 
     ("kind", "over", "beside"),
     [
         ("hand", range(48, 68), range(17, 27)),
+        ("fist", range(48, 68), range(17, 27)),
         ("sunglasses", range(36, 48), range(48, 68)),
         ("beard", (7, 8, 9), range(36, 48)),
         ("paint", (48, 54, 57, 66), range(36, 48)),
@@ -71,7 +75,9 @@ def test_what_hides_nothing_touches_little_and_what_hides_is_seen(kind: str) -> 
     ],
 )
 def test_each_thing_lies_where_it_belongs(kind: str, over: range, beside: range) -> None:
-    alpha = occlude(FACE, POINTS, OccluderStyle(kind=kind, seed=1)).alpha
+    hands = {"hand": OPEN, "fist": FIST}
+    style = OccluderStyle("hand" if kind in hands else kind, seed=hands.get(kind, 1))
+    alpha = occlude(FACE, POINTS, style).alpha
 
     def hidden(points: range) -> float:
         columns, rows = np.rint(POINTS.xy[list(points)]).astype(int).T
@@ -81,9 +87,18 @@ def test_each_thing_lies_where_it_belongs(kind: str, over: range, beside: range)
     assert hidden(beside) < 0.1
 
 
-@pytest.mark.parametrize("kind", ["hand", "sunglasses", "beard", "hair", "cup"])
-def test_things_turn_with_the_head(kind: str) -> None:
-    style = OccluderStyle(kind=kind, seed=1)
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        *(("hand", seed) for seed in (OPEN, FIST)),
+        ("sunglasses", 1),
+        ("beard", 1),
+        ("hair", 1),
+        ("cup", 1),
+    ],
+)
+def test_things_turn_with_the_head(kind: str, seed: int) -> None:
+    style = OccluderStyle(kind=kind, seed=seed)
     upright = occlude(FACE, POINTS, style).alpha
     lying = occlude(*turned(FACE, POINTS), style).alpha
     assert np.abs(np.rot90(upright, -1) - lying).mean() < 0.02
@@ -230,6 +245,21 @@ def test_hands_are_open_or_fists_and_some_come_out_of_a_sleeve() -> None:
         solid = pad.alpha > 0.99
         red, green, blue = (pad.rgb[solid] / pad.alpha[solid][:, None]).T
         sleeves += bool(((red < green) | (green < blue)).any())
-    # Half a face is 7 cm wide: fingers reach up to 7 cm beyond the mouth, a fist does 4.
-    assert 0.5 < min(reaches) < 0.7 and 0.9 < max(reaches) < 1.2
+    assert reaches[FIST] < 0.4 < reaches[OPEN]
+    # Half a face is 7 cm wide: fingers reach some 4 cm beyond the mouth, a fist does 2.
+    assert 0.2 < min(reaches) < 0.35 and 0.55 < max(reaches) < 0.8
     assert 4 <= sleeves <= 16
+
+
+def test_few_hands_hide_so_much_that_they_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    hands = [occlude(FACE, POINTS, sample_occluder(rng, ["hand"])) for _ in range(60)]
+    shares = [hidden_share(done.alpha, POINTS) for done in hands]
+    assert np.mean(np.array(shares) > MOST_HIDDEN) < 0.25
+    assert 0.4 < np.median(shares) < 0.65
+
+
+def test_a_hand_may_wear_a_glove() -> None:
+    glove = OccluderStyle(kind="hand", seed=OPEN, color=(40, 60, 200))
+    red, _, blue = occlude(FACE, POINTS, glove).image[110:130, 75:85].reshape(-1, 3).mean(axis=0)
+    assert blue > red + 60

@@ -12,8 +12,7 @@ import torch
 from conftest import make_data
 from torch import Tensor, nn
 
-from masktrain import model as model_module
-from masktrain import train
+from masktrain import predictor, train
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES, DataError
 from masktrain.metrics import paired_difference
@@ -55,7 +54,7 @@ def report_on(
 ) -> dict[str, Probe]:
     """Probe a network that follows a rule; return its probes by name."""
     classifier = Classifier(Rule(rule), Preprocessing(), 0.5, "fixed", "rule", 1, {})
-    monkeypatch.setattr(model_module, "load_classifier", lambda *_: classifier)
+    monkeypatch.setattr(predictor, "load_classifier", lambda *_: classifier)
     weights = data.parent / "w.pt"
     weights.write_bytes(b"")
     config = ProbesConfig(weights, data, split="val", device="cpu")
