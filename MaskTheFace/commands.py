@@ -6,10 +6,24 @@ exist, is the command line's own.)
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+
+def python() -> str:
+    """Return what a printed command must begin with to run in this environment."""
+    if os.path.abspath(shutil.which("python") or "") == sys.executable:
+        return "python"
+    folder = os.path.abspath(".")
+    if not sys.executable.startswith(os.path.join(folder, "")):
+        return sys.executable
+    return os.path.join(
+        os.path.relpath(os.path.dirname(sys.executable)), os.path.basename(sys.executable)
+    )
 
 
 class Terminated(KeyboardInterrupt):

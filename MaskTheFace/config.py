@@ -31,7 +31,7 @@ class GenerateConfig:
     """Draw masks on photos of bare faces."""
 
     path: Path
-    """A photo, or a folder of photos (searched through and through)."""
+    """A photo, or a folder of photos with all its sub-folders."""
     output: Path | None = None
     """Folder to write; by default <path>_masked beside the input."""
     mask_type: Kind = "surgical"

@@ -15,7 +15,7 @@ from MaskTheFace.occluder_style import OccluderStyle
 from MaskTheFace.sketch import Color, Pad, Point
 
 PALM = 0.95
-"""Width of a palm in half face widths: a slender one, 7 cm beside 7.4 cm, hides less of the face."""
+"""Width of a palm in half face widths: 7 cm beside 7.4 cm, slender, to leave some face in view."""
 MELT = 0.05
 """How far parts that meet melt into one another, in widths of the palm."""
 

@@ -134,7 +134,8 @@ def _detector() -> Any:
         import dlib
     except ImportError:
         raise LandmarkError(
-            "finding faces needs dlib; pip install dlib-bin, give landmarks, or say --aligned yes"
+            "finding faces needs dlib: pip install dlib-bin face_recognition_models; "
+            "or give landmarks, or prepare tight crops with --aligned yes"
         ) from None
     return dlib.get_frontal_face_detector()
 
@@ -197,7 +198,7 @@ def _need_predictor() -> Any:
         _detector()
         raise LandmarkError(
             "dlib's 68-point model is missing; pip install face_recognition_models, "
-            f"or set {PREDICTOR_ENV}, or say --aligned yes"
+            f"or set {PREDICTOR_ENV}, or prepare tight crops with --aligned yes"
         )
     return predictor
 

@@ -44,7 +44,7 @@ class EvaluateConfig:
     output: Path | None = None
     """Folder to write; by default <run folder>/eval/<data name>-<split>."""
     threshold: str | None = None
-    """Score from which on a face counts as masked; by default the checkpoint's. Or how to choose
+    """Lowest score at which a face counts as masked; by default the checkpoint's. Or how to choose
     it on --chosen-on: youden, fnr=0.02 (share of masks missed), cost=5:1 (missed : false alarm).
     Of three classes it is that of mask or none, the third put aside."""
     chosen_on: Literal["val", "real_val"] = "val"

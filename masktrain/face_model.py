@@ -48,7 +48,6 @@ BACKGROUND_DETAIL = 0.6
 """Share of the fine modes kept off the face, where they would blotch hair and background."""
 LEAST_SKIN_CR, MOST_SKIN_CB = 0.575, 0.455
 """Skin of any tone is redder and less blue than this in normal light; not so tails of Gaussians."""
-"""The canonical crop: a square of this many times the longer side of the landmark box."""
 _MAP_NODES = 25
 
 

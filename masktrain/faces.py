@@ -207,7 +207,7 @@ def _landmarks_of(image: np.ndarray, path: Path, aligned: Aligned) -> Landmarks:
     except LandmarkError as error:
         raise FaceError(f"{path}: {error}") from None
     if not faces:
-        raise FaceError(f"{path}: no face found; for tight aligned crops say --aligned yes")
+        raise FaceError(f"{path}: no face found; prepare tight aligned crops with --aligned yes")
     return faces[0]
 
 

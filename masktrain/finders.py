@@ -82,7 +82,11 @@ def _by_dlib(image: np.ndarray, crop_px: int) -> list[FoundFace]:
     try:
         faces = find_landmarks(image)
     except LandmarkError as error:
-        raise FaceError(f"{error}; or give YuNet's .onnx with --finder") from None
+        why = str(error).partition(":")[0]
+        raise FaceError(
+            f"{why}: pip install dlib-bin face_recognition_models; or give YuNet's .onnx, which "
+            "finds masked faces, too, with --finder (https://github.com/opencv/opencv_zoo)"
+        ) from None
     crops = [crop_face(image, face, crop_px) for face in faces]
     return [
         FoundFace(crop.image, tuple(map(round, crop.box_xyxy)), "dlib")  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("photo", "face", "found_by", "box_xyxy", "said", "probability", "said_wear", "advice")
 DRAWN = "drawn by code"
+WHOLE = "whole picture"
 CAPTION_LETTERS = 26
 
 
@@ -39,7 +40,14 @@ class PredictConfig:
     custom: Path | None = None
     """A folder of photos, or one photo; without it only the drawn examples are shown."""
     finder: Path | None = None
-    """YuNet's .onnx file, which finds masked faces too; else dlib, which misses most of them."""
+    """YuNet's .onnx file (https://github.com/opencv/opencv_zoo), which finds masked faces too; else
+    dlib, which misses most of them."""
+    threshold: float | None = None
+    """Lowest score at which a face counts as masked; by default the checkpoint's. For networks of
+    two classes."""
+    crops: Path | None = None
+    """Folder to write the crop of every face that was found to, for you to sort into no_mask/ and
+    wearing_mask/ and evaluate on."""
     limit: int = 0
     """At most so many photos; 0: all."""
     shown: int = 48
@@ -54,6 +62,8 @@ class PredictConfig:
         for name, least in (("limit", 0), ("shown", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +120,7 @@ class Predictions:
     def summary(self) -> str:
         """Return what a person reads at the end."""
         lines = [_counts("faces", self.faces)] if self.faces else []
-        whole = sum(one.found.how == "whole picture" for one in self.faces)
+        whole = sum(one.found.how == WHOLE for one in self.faces)
         if whole:
             lines.append(f"  {whole} photos without a face that was found: taken as they are")
         lines.append(_counts("pictures drawn by code, none with a mask", self.oddities))
@@ -138,6 +148,8 @@ def _run(argv: Sequence[str] | None) -> int:
 
     found = predict(config)
     write_bytes(found.folder / "predictions.csv", found.csv().encode())
+    if config.crops is not None:
+        write_crops(config.crops, found.faces)
     save_figure(sheet(found, config.shown), found.folder / "predictions.png")
     print(found.summary())
     return 0
@@ -165,7 +177,7 @@ def predict(config: PredictConfig) -> Predictions:
         (oddity.name, 1, FoundFace(oddity.image, (0, 0, *oddity.image.shape[1::-1]), DRAWN))
         for oddity in draw_oddities()
     ]
-    told = _judge(asked, [*named, *drawn])
+    told = _judge(asked, [*named, *drawn], config.threshold)
     return Predictions(
         faces=tuple(told[: len(named)]),
         oddities=tuple(told[len(named) :]),
@@ -198,19 +210,37 @@ def _find_faces(
     return named, failed
 
 
-def _judge(asked: Predictor, named: Sequence[Named]) -> list[Prediction]:
+def _judge(asked: Predictor, named: Sequence[Named], threshold: float | None) -> list[Prediction]:
     from masktrain.data import CLASSES
     from masktrain.multiclass import ClassScores
     from masktrain.outcomes import answers_of
 
     scores = asked.score_pictures([face.image for _, _, face in named])
-    answers = answers_of(scores, asked.classifier.threshold)
+    if threshold is None:
+        threshold = asked.classifier.threshold
+    elif isinstance(scores, ClassScores):
+        raise ValueError("--threshold is for networks of two classes; this one says the likeliest")
+    answers = answers_of(scores, threshold)
     ways = scores.said_ways if isinstance(scores, ClassScores) else ("",) * len(named)
     told = zip(named, answers.said, answers.of_said, ways, strict=True)
     return [
         Prediction(photo, number, face, CLASSES[int(said)], float(sure), way)
         for (photo, number, face), said, sure, way in told
     ]
+
+
+def write_crops(folder: Path, faces: Sequence[Prediction]) -> None:
+    """Write every face that was found as <photo>-<number>.png, at the network's own framing.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    from MaskTheFace.images import write_image
+
+    for face in faces:
+        if face.found.how != WHOLE:
+            name = "-".join(Path(face.photo).with_suffix("").parts)
+            write_image(folder / f"{name}-{face.face}.png", face.found.image)
 
 
 def sheet(found: Predictions, shown: int) -> Figure:

@@ -98,6 +98,7 @@ def prepare(config: PrepareConfig) -> Path:
     """
     folder = config.output or default_folder(config)
     if _already_prepared(folder, config):
+        _refuse_new_photos(folder, config)
         return folder
     refs = list_faces(config.faces, config.seed, config.limit)
     splits = split_identities([ref.identity for ref in refs], config)
@@ -188,6 +189,20 @@ def _already_prepared(folder: Path, config: PrepareConfig) -> bool:
             f"{folder}: holds files that prepare did not write; give another --output"
         )
     return (folder / "manifest.csv").is_file()
+
+
+def _refuse_new_photos(folder: Path, config: PrepareConfig) -> None:
+    """Say so where photos have been added since; one taken away leaves its crops as they are."""
+    if config.faces in ("demo", "lfw") or not Path(config.faces).is_dir():
+        return
+    known = {row.source for row in read_manifest(folder / "manifest.csv")}
+    refs = list_faces(config.faces, config.seed, config.limit)
+    new = [ref.source for ref in refs if ref.source not in known]
+    if new and not config.limit:
+        raise PrepareError(
+            f"{folder}: {len(new):,} photos, such as {new[0]}, have been added to {config.faces} "
+            "since it was prepared; delete it, or prepare with another --output"
+        )
 
 
 def make_pair(job: FaceJob) -> list[ManifestRow]:

@@ -1,4 +1,5 @@
-"""Does a network look at masks, or at something else? ``python -m masktrain.probes --weights RUN``.
+"""Does a network look at masks, or at something else? The command is
+``python -m masktrain.probes --weights RUN --data DIR``.
 
 Bare faces of prepared data are changed in ways that put no mask on them; a network that looks at
 masks does not begin to see any. For each probe: how many faces are taken for masked, before and

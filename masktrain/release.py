@@ -109,11 +109,11 @@ def card(record: RunRecord, name: str, packed: bytes, folder: Path) -> str:
     blocks = [
         Heading(f"Weights: {name}", 1),
         Table(("what", "value"), tuple(file)),
-        Paragraph("Judge them on a folder with `no_mask/` and `wearing_mask/`, or on photos:"),
+        Paragraph("Judge them on face crops in `no_mask/` and `wearing_mask/`, or on photos:"),
         Code(
-            f"python -m masktrain.evaluate --weights {name} --data real_photos/\n"
+            f"python -m masktrain.evaluate --weights {name} --data real_crops/\n"
             f"python -m masktrain.predict --weights {name} --custom photos/\n"
-            f"python -m masktrain.explain --weights {name} --data real_photos/"
+            f"python -m masktrain.explain --weights {name} --data real_crops/"
         ),
         *model_card(record),
         Heading("Results of the run"),

@@ -141,8 +141,9 @@ def data_sheet(run: RunRecord) -> list[Block]:
 
 
 def _landmarks(prepared: Mapping[str, Any]) -> str:
-    if prepared.get("aligned") == "yes":
-        return "the mean layout of aligned crops; no landmark model was used"
     if prepared.get("faces") == "demo":
         return "of the embedded model; no landmark model was used"
-    return "dlib's model, trained on iBUG 300-W (no commercial use), or, on tight crops, the mean"
+    dlib = "dlib's model, trained on iBUG 300-W (no commercial use)"
+    if prepared.get("aligned") == "yes":
+        return f"{dlib}, where it was installed; else the mean layout of aligned crops"
+    return f"{dlib}, or, on tight crops, the mean; landmarks_how in manifest.csv says which"

@@ -44,12 +44,10 @@ def draw_pictures(
     return found
 
 
-WEIGHTS = ("weights/best.pt", "weights.pt")
-"""Where a run keeps its best weights; the second in reports/."""
-
-
 def weights_of(run: Path) -> Path | None:
     """Return the best weights of a run; None where they were not kept."""
+    from masktrain.run_folder import WEIGHTS
+
     return next((run / name for name in WEIGHTS if (run / name).is_file()), None)
 
 

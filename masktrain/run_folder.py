@@ -21,6 +21,8 @@ from masktrain.multiclass import ClassScores
 RELEASES = Path(__file__).parents[1] / "reports" / "weights"
 """Where weights that are handed on lie, <name>/model.safetensors."""
 RELEASED = "model.safetensors"
+WEIGHTS = ("weights/best.pt", "weights.pt")
+"""Where a run keeps its best weights; the second in reports/."""
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn")
 
 
@@ -75,12 +77,15 @@ def describe_environment(device: str, precision: str) -> dict[str, Any]:
 def weights_file(path: Path) -> Path:
     """Return the checkpoint meant by a path, or by the name of weights that were handed on.
 
-    Of a run folder that is its best one.
+    Of a run folder that is its best one, or, in reports/, the one that is kept.
     """
     named = RELEASES / path.name / RELEASED
     if not path.exists() and len(path.parts) == 1 and named.is_file():
         return named
-    return path / "weights" / "best.pt" if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    found = (path / name for name in WEIGHTS if (path / name).is_file())
+    return next(found, path / WEIGHTS[0])
 
 
 def run_of(weights: Path) -> Path:

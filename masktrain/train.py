@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from MaskTheFace.commands import Terminated, sigterm_raises
+from MaskTheFace.commands import Terminated, python, sigterm_raises
 from masktrain.config import PrepareConfig, TrainConfig, parse_train
 
 # torch takes seconds to import: --help does without it.
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with sigterm_raises():
             _rehearse(config) if config.dry_run else train(config)
     except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on, or begins again", file=sys.stderr)
+        print("stopped", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
     except (ValueError, OSError, RuntimeError) as error:
         # When SIGTERM goes to the whole process group, a worker's end may be noticed first.
@@ -106,7 +106,7 @@ def train(config: TrainConfig) -> Path:
     except NonFiniteError:
         raise  # going on with the same settings would end in the same batch
     except BaseException:
-        command = f"python -m masktrain.train --resume {session.run}"
+        command = f"{python()} -m masktrain.train --resume {session.run}"
         print(f"finished epochs are saved; go on with:\n  {command}", flush=True)
         raise
     finally:
@@ -264,8 +264,9 @@ def _closing(session: "Session") -> str:
         f"\nbest weights: {session.best_weights} ({chosen})\n"
         f"run folder:   {run}\n"
         "next:\n"
-        f"  python -m masktrain.evaluate --weights {run} --data FOLDER\n"
-        f"  tensorboard --logdir {session.config.runs}"
+        f"  {python()} -m masktrain.evaluate --weights {run} --data FOLDER\n"
+        f"  {python()} -m masktrain.report {run}\n"
+        f"  {python()} -m tensorboard.main --logdir {session.config.runs}"
     )
 
 

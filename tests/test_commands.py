@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from MaskTheFace.commands import Terminated, run_command, sigterm_raises
+from MaskTheFace.commands import Terminated, python, run_command, sigterm_raises
 
 MODULES = (
     "MaskTheFace",
@@ -80,6 +81,25 @@ def cpu_s(*words: str) -> float:
         subprocess.run([sys.executable, *words], capture_output=True, check=True)
         times.append(used() - before)
     return min(times)
+
+
+def test_printed_commands_begin_with_this_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    (scripts / "python").write_text("#!/bin/sh\n")
+    (scripts / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(scripts / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert python() == ".venv/bin/python"
+    monkeypatch.chdir(scripts)
+    assert python() == "./python"
+    monkeypatch.chdir("/usr")
+    assert python() == str(scripts / "python")
+    monkeypatch.setenv("PATH", str(scripts))
+    assert python() == "python", "an activated environment"
 
 
 def test_help_answers_in_half_a_second() -> None:

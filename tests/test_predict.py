@@ -81,6 +81,34 @@ def test_the_command_writes_a_row_for_each_and_a_sheet(
     assert "3 faces: " in out and "skipped broken.jpg" in out and "1 photos without a face" in out
 
 
+def test_crops_of_the_faces_are_kept_for_sorting(
+    weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    words = ["--weights", str(weights), "--custom", str(photos), "--output", str(tmp_path / "out")]
+    assert main([*words, "--device", "cpu", "--crops", str(tmp_path / "crops")]) == 0
+    # The wall shows nobody: it was judged whole, and is no crop of a face.
+    assert sorted(path.name for path in (tmp_path / "crops").iterdir()) == [
+        "pair-1.png",
+        "pair-2.png",
+    ]
+    assert cv2.imread(str(tmp_path / "crops/pair-1.png")).shape == (128, 128, 3)
+
+
+def test_a_threshold_is_for_two_classes(weights: Path, photos: Path) -> None:
+    def said(threshold: float) -> set[str]:
+        config = PredictConfig(weights, photos, device="cpu", threshold=threshold)
+        return {one.said for one in predict(config).faces}
+
+    three = len(torch.load(weights, weights_only=True)["preprocessing"]["outputs"]) == len(OUTPUTS)
+    if three:
+        with pytest.raises(ValueError, match="for networks of two classes"):
+            said(0.5)
+    else:
+        assert said(0.0) == {"wearing_mask"} and said(1.0) == {"no_mask"}
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 2"):
+        PredictConfig(weights, threshold=2)
+
+
 def test_the_sheet_names_photo_answer_and_finder(weights: Path, photos: Path) -> None:
     found = predict(PredictConfig(weights, photos / "pair.png", device="cpu"))
     parts = sheet(found, 1).subfigs

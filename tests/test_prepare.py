@@ -265,8 +265,25 @@ def test_what_failed_for_want_of_dlib_is_tried_again(
 def test_a_second_call_returns_at_once(
     photos: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "list_faces", lambda *_: pytest.fail("listed again"))
+    monkeypatch.setattr(module, "make_pair", lambda *_: pytest.fail("drawn again"))
     assert prepare(config_for(photos, prepared, workers=2)) == prepared
+
+
+def test_photos_that_came_since_are_not_left_out_in_silence(
+    photos: Path, prepared: Path, tmp_path: Path
+) -> None:
+    more = tmp_path / photos.name
+    shutil.copytree(photos, more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_settings", lambda _: (prepared / "prepare.json").read_text("utf-8"))
+        assert prepare(config_for(more, prepared)) == prepared
+        first = sorted(path for path in more.rglob("*") if path.is_file())[0]
+        shutil.copy(first, first.with_name("new.jpg"))
+        with pytest.raises(PrepareError, match=r"1 photos, such as .*new\.jpg, have been added"):
+            prepare(config_for(more, prepared))
+        first.with_name("new.jpg").unlink()
+        first.unlink()
+        assert prepare(config_for(more, prepared)) == prepared, "what is gone leaves its crops"
 
 
 def test_other_settings_and_foreign_folders_are_refused(

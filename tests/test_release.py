@@ -57,6 +57,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def test_a_folder_stands_for_the_weights_that_it_keeps(tmp_path: Path) -> None:
+    assert weights_file(tmp_path) == tmp_path / "weights/best.pt", "named when there are none"
+    (tmp_path / "weights.pt").write_bytes(b"")
+    assert weights_file(tmp_path) == tmp_path / "weights.pt"
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/best.pt").write_bytes(b"")
+    assert weights_file(tmp_path) == tmp_path / "weights/best.pt"
+
+
 def test_what_is_packed_is_what_comes_back_in_half_the_size(tmp_path: Path) -> None:
     before = payload()
     packed = pack(before)
