@@ -3,7 +3,8 @@
 Looks for near copies across splits, and in another folder such as a real test set, by perceptual
 hash; then trains a small network twice: on the honest split, and on a naive one that deals the same
 crops out at random, so that people and photos stand on both sides. How much better the naive one
-looks is what a leak would be worth. Writes audit.md and audit.json into the data folder.
+looks is what a leak would be worth. Writes audit.md and audit.json into the data folder; with
+--output RUN/audit into that of a run, whose report shows them.
 """
 
 from __future__ import annotations

@@ -218,6 +218,27 @@ class TrainConfig:
         return cls(**kept)
 
 
+def training_px(epoch: int, epochs: int, first_px: int, full_px: int) -> int:
+    """Return the side of the crops in an epoch: progressive resizing.
+
+    Small until half of the epochs are begun, full in the last fifth, growing in between by steps
+    of 16 (the networks halve the side five times). An epoch is judged at its own side, as a
+    network is far worse at others (Touvron et al. 2019, arXiv:1906.06423); only those at the
+    largest side are chosen from.
+
+    Args:
+        epoch: Counted from 1; 0 before training.
+        epochs: Of the whole run.
+        first_px: Side at the beginning.
+        full_px: Side at the end, at which the network is used.
+    """
+    if 5 * (epochs - epoch) < epochs:
+        return full_px
+    steps = (full_px - first_px) // 16
+    past_half = max(0, 10 * (epoch - 1) - 5 * epochs)
+    return first_px + 16 * min(steps, steps * past_half // (3 * epochs))
+
+
 def full() -> TrainConfig:
     """Return the course recipe: ResNet-50 from ImageNet, 50 epochs, batch 64, lr 0.01.
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from masktrain.augment import eval_transform
+from masktrain.config import training_px
 from masktrain.data import CLASSES, CROP_PX, Crops, eval_loader, load_crops, resized
-from masktrain.engine import AnyScores, collect_scores, pick_device, training_px
+from masktrain.engine import AnyScores, collect_scores, pick_device
 from masktrain.model import Classifier, load_classifier
 from masktrain.run_folder import weights_file
 

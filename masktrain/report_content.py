@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from masktrain.config import FULL_PX, training_px
 from masktrain.document import Block, Bullets, Heading, Paragraph, Picture, Table, parse
 from masktrain.report_origin import data, data_sheet, reproduce
 from masktrain.report_results import (
@@ -181,9 +182,32 @@ def _training(run: RunRecord) -> list[Block]:
     rows = [(title, f"{run.config[name]}") for name, title in RECIPE.items() if name in run.config]
     blocks: list[Block] = [Heading("Training"), Table(("setting", "value"), tuple(rows))]
     blocks += figure(run, "results.png", "Loss, accuracy, ROC-AUC and learning rate by epoch.")
-    return blocks + figure(
+    blocks += figure(
         run, "roc.png", "ROC curves of every epoch: a fan that closes as the network learns."
     )
+    return blocks + _sizes(run)
+
+
+def _sizes(run: RunRecord) -> list[Block]:
+    """Say what the curves of a run mean that began with small crops."""
+    config = run.config
+    first_px, epochs = config.get("first_px", FULL_PX), config.get("epochs", 0)
+    if first_px == FULL_PX:
+        return []
+    sides = [training_px(epoch, epochs, first_px, FULL_PX) for epoch in range(1, epochs + 1)]
+    full = sides.index(FULL_PX) + 1
+    begun = f"Epochs before the {_nth(full)} were trained on crops of {first_px} px and more, "
+    if any(row.get("side_px") for row in run.history):
+        text = "and judged on these: only those from there on, at the full size, are chosen from."
+    else:
+        text = f"but judged at {FULL_PX} px, where such a network is lost: the first part of the "
+        text += "curves of val and real_val says little about what was learned."
+    return [Paragraph(begun + text)]
+
+
+def _nth(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 not in (11, 12, 13) else 0)
+    return f"{number}{ending or 'th'}"
 
 
 def _explanation(run: RunRecord) -> list[Block]:

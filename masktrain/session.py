@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from MaskTheFace.images import write_bytes
 from masktrain.augment import eval_transform, train_transform
 from masktrain.best import Best, better_of
-from masktrain.config import SETTINGS, TrainConfig
+from masktrain.config import SETTINGS, TrainConfig, training_px
 from masktrain.data import (
     CLASSES,
     LEFT_OUT,
@@ -43,7 +43,6 @@ from masktrain.engine import (
     pick_device,
     pick_precision,
     train_one_epoch,
-    training_px,
 )
 from masktrain.model import (
     CheckpointError,

@@ -12,7 +12,7 @@ from torch import nn
 
 from MaskTheFace.coverage import WEARS
 from masktrain.augment import eval_transform
-from masktrain.config import TrainConfig
+from masktrain.config import TrainConfig, training_px
 from masktrain.data import eval_loader, load_crops
 from masktrain.engine import (
     NonFiniteError,
@@ -24,7 +24,6 @@ from masktrain.engine import (
     pick_device,
     pick_precision,
     train_one_epoch,
-    training_px,
 )
 from masktrain.model import LogitHead, Preprocessing, build_model
 from masktrain.multiclass import CLASSES, MEMBERS, OUTPUTS, ClassScores

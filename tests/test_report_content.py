@@ -290,3 +290,25 @@ def test_reports_of_the_repository_are_those_of_their_files(run: Path) -> None:
     kept = re.sub(r"\(figures/[^)]*\)", "()", written.read_text(encoding="utf-8"))
     found = markdown(again, ROOT)
     assert re.sub(r"\(reports/[^)]*\)", "()", found) == re.sub(r"\([\w-]+\.png\)", "()", kept)
+
+
+@pytest.mark.parametrize(
+    ("sides", "words"),
+    [(["64", "64", "112"], "only those from there on"), (None, "such a network is lost")],
+)
+def test_curves_of_a_run_that_began_small_say_what_they_mean(
+    run: Path, sides: list[str] | None, words: str
+) -> None:
+    assert "were trained on crops of" not in text_of(run)
+    config = json.loads((run / "config.json").read_text("utf-8")) | {"first_px": 64, "epochs": 2}
+    (run / "config.json").write_text(json.dumps(config))
+    with (run / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if sides:
+        rows = [{**row, "side_px": side} for row, side in zip(rows, sides, strict=False)]
+    with (run / "results.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    text = text_of(run)
+    assert "Epochs before the 2nd were trained on crops of 64 px and more" in text and words in text

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from masktrain import session as module
-from masktrain.config import TrainConfig
-from masktrain.engine import pick_device, training_px
+from masktrain.config import TrainConfig, training_px
+from masktrain.engine import pick_device
 from masktrain.session import build_session, load_data
 
 
