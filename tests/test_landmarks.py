@@ -185,7 +185,7 @@ def test_without_dlib_a_tight_crop_still_works_and_a_photo_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "dlib", None)
     assert aligned_landmarks(drawn_face(100)[0]).how == "canonical"
-    with pytest.raises(LandmarkError, match=r"needs dlib; pip install dlib-bin.*--aligned yes"):
+    with pytest.raises(LandmarkError, match=r"needs dlib: pip install dlib-bin.*--aligned yes"):
         find_landmarks(drawn_face(100)[0])
 
 

@@ -145,7 +145,7 @@ def test_the_card_states_the_file_and_the_numbers_of_the_run(run: Path) -> None:
         f"`{_digest(weights)}`",
         f"{weights.stat().st_size / 1e6:.1f} MB",
         "commit abc123",
-        "python -m masktrain.evaluate --weights tiny-1 --data real_photos/",
+        "python -m masktrain.evaluate --weights tiny-1 --data real_crops/",
         "| real_test | 50 | 0.912 (0.900-0.920) |",
         "non-commercial research",
     ):
