@@ -10,24 +10,25 @@ from dataclasses import dataclass
 from MaskTheFace.style import Rgb
 
 SHARES: dict[str, float] = {
-    "hand": 0.15,
-    "beard": 0.13,
-    "hat": 0.14,
-    "sunglasses": 0.07,
+    "hand": 0.12,
+    "beard": 0.10,
+    "hat": 0.12,
+    "sunglasses": 0.10,
     "scarf": 0.08,
     "tint": 0.07,
-    "shadow": 0.05,
-    "hair": 0.06,
-    "paint": 0.06,
-    "phone": 0.05,
-    "cup": 0.05,
+    "shadow": 0.06,
+    "hair": 0.05,
+    "paint": 0.07,
+    "phone": 0.06,
+    "cup": 0.06,
     "chin_strap": 0.05,
-    "microphone": 0.02,
-    "food": 0.02,
+    "microphone": 0.03,
+    "food": 0.03,
 }
 """How often each kind is drawn: rare ones more often than they are met, or they are not learnt."""
-ASKED_FOR = ("veil",)
-"""Drawn by name only: whether a veil counts as a mask is the user's to decide."""
+ASKED_FOR = ("veil", "no_face")
+"""Drawn by name only: whether a veil counts as a mask is the user's to decide, and where there is
+no face there is no mask."""
 OCCLUDERS = (*SHARES, *ASKED_FOR)
 BENEATH = frozenset({"beard", "paint"})
 """What is on the skin, and so below a mask; all else is before it."""

@@ -128,8 +128,9 @@ def occlude(
         side = 2 * math.ceil(2.2 * camera.blur_px) + 1
         layer = np.asarray(cv2.GaussianBlur(layer, (side, side), camera.blur_px), np.float32)
     *planes, cover = (np.asarray(plane, np.float32) for plane in cv2.split(layer))
-    # Skin and hair are taken from the photo, or are dark: its light is in them already.
-    own = style.kind in ("hand", "beard", "hair")
+    # Skin and hair are taken from the photo, or are dark: its light is in them already. What is in
+    # the place of a face must not show its relief.
+    own = style.kind in ("hand", "beard", "hair", "no_face")
     look = MaskStyle(light=0.0 if own else style.light, shadow=0.25, seed=style.seed % 2**31)
     scene = Scene(image, landmarks.width_px, camera, measure_film(seen), seen)
     return Occluded(*compose(scene, planes, cover, look))

@@ -292,6 +292,21 @@ def veil(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
     pad.lay(pad.inside(-slit, 0.04), _rgb(style, (0.1, 0.1, 0.11)), folds)
 
 
+def no_face(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
+    """Nothing where the face was: a plain patch, as large as the head or as the picture."""
+    middle = (0.3 * style.dx, 0.35 + 0.3 * style.dy)
+    half = (1.3 * style.size, 1.55 * style.size)
+    shapes = (
+        pad.ellipse(middle, half)[0],
+        pad.box(middle, half, 0.3 * style.angle_deg, 0.2),
+        np.full_like(pad.x, -1),
+    )
+    u, _ = pad.turned(middle, 4 * style.angle_deg)
+    slope = 1 + 0.12 * style.side * np.clip(u, -1.5, 1.5)
+    soft = 0.02 + 0.1 * (style.seed % 5)
+    pad.lay(pad.inside(shapes[style.seed % 3], soft), _rgb(style, face.skin), slope)
+
+
 def _at(point: np.ndarray) -> Point:
     return float(point[0]), float(point[1])
 
@@ -329,4 +344,5 @@ DRAW: dict[str, Callable[[Pad, FaceSketch, OccluderStyle], None]] = {
     "sunglasses": sunglasses,
     "hair": hair,
     "veil": veil,
+    "no_face": no_face,
 }

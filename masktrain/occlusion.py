@@ -23,8 +23,10 @@ MASK_DIFFERS = 24
 """Where a masked crop differs from its bare twin by more, of 255, there is its mask."""
 STREAM = 7
 """Keeps these dice apart from those of masks and encoders, which are keyed alike."""
-VEIL_SHARE, VEIL_STREAM = 0.04, 8
-"""Of the crops of the class that veils count to, so many show one."""
+VEIL_SHARE, NO_FACE_SHARE, ALONE_STREAM = 0.04, 0.08, 8
+"""Of the crops of the class that veils count to, so many show a veil; for each bare crop whose
+face has something before it, so many show no face at all, as when a face was found where is none.
+Otherwise a network has never seen that and says what it likes."""
 BEFORE = tuple(kind for kind in SHARES if kind not in BENEATH)
 """What can be laid over a mask that is drawn already."""
 
@@ -45,18 +47,24 @@ def draw_occluder(
     return sample_occluder(rng, kinds) if rng.random() < share else None
 
 
-def draw_veil(key: tuple[int, int, int], label: int, veils: str) -> OccluderStyle | None:
-    """Return the veil that a crop shows, or None for none.
+def draw_alone(
+    key: tuple[int, int, int], label: int, share: float, veils: str
+) -> OccluderStyle | None:
+    """Return what crops of one class alone show, a veil or no face at all, or None for neither.
 
     Args:
         key: seed, epoch and number of the crop.
         label: its class.
+        share: of faces that get something before them.
         veils: the class that veils count to, or left_out.
     """
-    if veils == "left_out" or CLASSES[label] != veils:
-        return None
-    rng = np.random.default_rng((*key, VEIL_STREAM))
-    return sample_occluder(rng, ("veil",)) if rng.random() < VEIL_SHARE else None
+    rng = np.random.default_rng((*key, ALONE_STREAM))
+    at = rng.random()
+    veil = VEIL_SHARE if CLASSES[label] == veils else 0.0
+    if at < veil:
+        return sample_occluder(rng, ("veil",))
+    absent = NO_FACE_SHARE * share if label == 0 else 0.0
+    return sample_occluder(rng, ("no_face",)) if at < veil + absent else None
 
 
 def put_before(
@@ -135,12 +143,13 @@ class OccludedCrops(Crops):
     def _behind(self, index: int, seed: int, epoch: int) -> tuple[np.ndarray, str]:
         """Return a crop with something before the face, and what."""
         image, landmarks = self.images[index], Landmarks(self.landmarks_xy[index])
-        veil = draw_veil((seed, epoch, index), int(self.labels[index]), self.veils)
-        if veil is not None:
-            return occlude(image, landmarks, veil).image, veil.kind
+        label = int(self.labels[index])
+        alone = draw_alone((seed, epoch, index), label, self.share, self.veils)
+        if alone is not None:
+            return occlude(image, landmarks, alone).image, alone.kind
         style = draw_occluder((seed, epoch, int(self.faces[index])), self.share, BEFORE)
         if style is None:
             return image, "nothing"
         bare = self.images[int(self.faces[index])]
-        done = put_before(image, landmarks, style, bare, self.labels[index] == WRONGLY_LABEL)
+        done = put_before(image, landmarks, style, bare, label == WRONGLY_LABEL)
         return done, "nothing" if done is image else style.kind

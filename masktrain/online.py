@@ -36,7 +36,7 @@ from masktrain.data import (
     resized,
 )
 from masktrain.multiclass import target_of
-from masktrain.occlusion import OccludedCrops, draw_occluder, draw_veil, put_before
+from masktrain.occlusion import OccludedCrops, draw_alone, draw_occluder, put_before
 from masktrain.prepare import DATA_VERSION, LANDMARKS
 from masktrain.styles import draw_style
 
@@ -86,9 +86,10 @@ class OnlineCrops(Crops):
         """Return a crop of CROP_PX, dressed as its label says."""
         face = int(self.faces[index])
         landmarks = Landmarks(self.landmarks_xy[face])
-        veil = draw_veil((seed, epoch, index), int(self.labels[index]), self.veils)
-        if veil is not None:
-            seen = Seen(occlude(self.images[face], landmarks, veil).image, self.target(index))
+        label = int(self.labels[index])
+        alone = draw_alone((seed, epoch, index), label, self.occluders, self.veils)
+        if alone is not None:
+            seen = Seen(occlude(self.images[face], landmarks, alone).image, self.target(index))
         else:
             seen = self._dressed(index, face, landmarks, (seed, epoch))
         # A crop encoded twice at one quality hardly changes the second time, fresh fabric does:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -54,7 +55,8 @@ def test_what_hides_nothing_touches_little_and_what_hides_is_seen(kind: str) -> 
     apart = np.abs(done.image.astype(int) - FACE).mean(axis=2)
     assert done.alpha.min() >= 0 and done.alpha.max() > 0.5
     assert apart[done.alpha > 0.9].mean() > 12 if (done.alpha > 0.9).any() else True
-    assert apart[done.alpha == 0].mean() < 4, "no more than a shadow around it"
+    around = apart[done.alpha == 0]
+    assert not around.size or around.mean() < 4, "no more than a shadow around it"
 
 
 @pytest.mark.parametrize(
@@ -72,19 +74,22 @@ def test_what_hides_nothing_touches_little_and_what_hides_is_seen(kind: str) -> 
         ("chin_strap", (8,), range(27, 36)),
         ("hat", (), range(27, 68)),
         ("scarf", (), range(17, 68)),
+        ("no_face", range(17, 68), ()),
     ],
 )
-def test_each_thing_lies_where_it_belongs(kind: str, over: range, beside: range) -> None:
+def test_each_thing_lies_where_it_belongs(
+    kind: str, over: Sequence[int], beside: Sequence[int]
+) -> None:
     hands = {"hand": OPEN, "fist": FIST}
     style = OccluderStyle("hand" if kind in hands else kind, seed=hands.get(kind, 1))
     alpha = occlude(FACE, POINTS, style).alpha
 
-    def hidden(points: range) -> float:
+    def hidden(points: Sequence[int]) -> float:
         columns, rows = np.rint(POINTS.xy[list(points)]).astype(int).T
         return float(alpha[np.clip(rows, 0, 159), np.clip(columns, 0, 159)].mean())
 
     assert not over or hidden(over) > 0.6
-    assert hidden(beside) < 0.1
+    assert not beside or hidden(beside) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from masktrain.multiclass import target_of
 from masktrain.occlusion import (
     BEFORE,
     MOST_HIDDEN,
+    NO_FACE_SHARE,
     VEIL_SHARE,
+    draw_alone,
     draw_occluder,
-    draw_veil,
     put_before,
 )
 from masktrain.online import load_occluded, load_online
@@ -182,24 +183,46 @@ def test_files_get_what_can_be_laid_over_a_mask(data: Path) -> None:
 
 @pytest.mark.parametrize("veils", ["no_mask", "wearing_mask"])
 def test_veils_count_to_the_class_that_the_user_says(data: Path, veils: str) -> None:
-    drawn = [draw_veil((0, 1, n), CLASSES.index(veils), veils) for n in range(2000)]
+    drawn = [draw_alone((0, 1, n), CLASSES.index(veils), 0.0, veils) for n in range(2000)]
     share = np.mean([style is not None for style in drawn])
     assert share == pytest.approx(VEIL_SHARE, abs=0.015)
+    assert {style.kind for style in drawn if style} == {"veil"}
     others = [label for label in range(3) if CLASSES[label] != veils]
-    assert all(draw_veil((0, 1, n), label, veils) is None for n in range(200) for label in others)
-    assert all(draw_veil((0, 1, n), 0, "left_out") is None for n in range(200))
+    keys = [(0, 1, n) for n in range(200)]
+    assert all(draw_alone(key, label, 0.0, veils) is None for key in keys for label in others)
+    assert all(draw_alone(key, 0, 0.0, "left_out") is None for key in keys)
     plain = load_crops(data, "train", labels=(0, 1, 2))
     for crops in (load_online(data, 3, veils=veils), load_occluded(data, plain, 0.0, veils)):
         epochs = range(1, 40)
         keys = [(e, i) for e in epochs for i in range(len(crops))]
         labels = {i: int(crops.labels[i]) for i in range(len(crops))}
-        epoch, index = next(k for k in keys if draw_veil((0, *k), labels[k[1]], veils))
+        epoch, index = next(k for k in keys if draw_alone((0, *k), labels[k[1]], 0.0, veils))
         shown = crops.seen(index, 0, epoch).image
         own = len(crops.landmarks_xy) == len(crops)
         face = crops.landmarks_xy[index if own else int(crops.faces[index])]
         x, y = np.rint(face[57]).astype(int)
         veiled = shown[y - 4 : y + 5, x - 8 : x + 9].astype(float)
         assert veiled.std(axis=(0, 1)).max() < 25, "one cloth over the mouth"
+
+
+def test_where_no_face_is_there_is_no_mask(data: Path) -> None:
+    keys = [(0, 1, n) for n in range(3000)]
+    drawn = [draw_alone(key, 0, 0.5, "left_out") for key in keys]
+    absent = [key for key, style in zip(keys, drawn, strict=True) if style is not None]
+    assert len(absent) / len(keys) == pytest.approx(0.5 * NO_FACE_SHARE, abs=0.01)
+    assert {style.kind for style in drawn if style} == {"no_face"}
+    assert all(draw_alone(key, label, 0.5, "left_out") is None for key in keys for label in (1, 2))
+    plain = load_crops(data, "train")
+    for crops in (load_online(data, 2, 0.5), load_occluded(data, plain, 0.5)):
+        bare = [i for i in range(len(crops)) if crops.labels[i] == 0]
+        seen = [(e, i) for e in range(1, 99) for i in bare]
+        epoch, index = next(k for k in seen if draw_alone((0, *k), 0, 0.5, "left_out"))
+        shown = crops.seen(index, 0, epoch)
+        landmarks = Landmarks(crops.landmarks_xy[int(crops.faces[index])])
+        eyes_and_mouth = np.rint(landmarks.xy[36:68]).astype(int)
+        columns, rows = eyes_and_mouth.T.clip(0, len(shown.image) - 1)
+        was = crops.images[int(crops.faces[index])][rows, columns].std(axis=0).max()
+        assert shown.image[rows, columns].std(axis=0).max() < 0.6 * was and shown.target == 0
 
 
 def test_landmarks_are_scaled_with_the_crops(tmp_path: Path) -> None:
