@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from MaskTheFace.coverage import Wear
+from MaskTheFace.manifest import MANIFEST
 from MaskTheFace.patterns import PATTERNS
 from MaskTheFace.style import parse_color
 from MaskTheFace.templates import SPECIAL, TEMPLATES, TYPES
@@ -126,7 +127,7 @@ class GenerateConfig:
     @property
     def manifest_path(self) -> Path:
         """Where the manifest goes."""
-        return self.manifest or self.output_folder / "manifest.csv"
+        return self.manifest or self.output_folder / MANIFEST
 
     @property
     def keeps_points(self) -> bool:

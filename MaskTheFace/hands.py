@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from MaskTheFace import sketch
 from MaskTheFace.occluder_style import OccluderStyle
 from MaskTheFace.sketch import Color, Pad, Point
 
@@ -62,20 +63,13 @@ class Hand:
         self, start: Point, end: Point, radius: float, end_radius: float, flat: float = 1.0
     ) -> None:
         """Add a part with round ends; ``flat`` is how far it stands out for its width."""
-        along = np.subtract(end, start).astype(np.float32)
-        u, v = self.u - np.float32(start[0]), self.v - np.float32(start[1])
-        place = np.clip((u * along[0] + v * along[1]) / float(along @ along), 0, 1)
-        away = np.hypot(u - place * along[0], v - place * along[1])
-        thick = radius + place * np.float32(end_radius - radius)
-        rise = np.sqrt(np.clip(1 - (away / thick) ** 2, 0, 1))
-        self._add(away - thick, np.float32(flat) * rise * thick)
+        distance, thick, rise = sketch.rod(self.u, self.v, start, end, radius, end_radius)
+        self._add(distance, np.float32(flat) * rise * thick)
 
     def slab(self, middle: Point, half: Point, round_off: float, thick: float) -> None:
         """Add a flat part with round corners."""
-        across = np.abs(self.u - np.float32(middle[0])) - np.float32(half[0] - round_off)
-        along = np.abs(self.v - np.float32(middle[1])) - np.float32(half[1] - round_off)
-        outside = np.hypot(np.maximum(across, 0), np.maximum(along, 0))
-        distance = outside + np.minimum(np.maximum(across, along), 0) - np.float32(round_off)
+        u, v = self.u - np.float32(middle[0]), self.v - np.float32(middle[1])
+        distance = sketch.slab(u, v, half, round_off)
         rise = np.clip(-distance / np.float32(thick), 0, 1)
         self._add(distance, np.float32(thick) * np.sqrt(rise * (2 - rise)))
 

@@ -42,6 +42,20 @@ class LandmarkError(ValueError):
     """No landmarks can be had; the message says what to do."""
 
 
+INSTALL = "pip install dlib-bin face_recognition_models"
+
+
+class FinderMissing(LandmarkError):
+    """dlib or its model is not installed; ``what`` says which and what for, in a clause."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}: {INSTALL}, or set {PREDICTOR_ENV} to the model's file; "
+            "or give landmarks, or prepare tight crops with --aligned yes"
+        )
+        self.what = what
+
+
 @dataclass(frozen=True)
 class Landmarks:
     """The 68 points of one face.
@@ -133,10 +147,7 @@ def _detector() -> Any:
     try:
         import dlib
     except ImportError:
-        raise LandmarkError(
-            "finding faces needs dlib: pip install dlib-bin face_recognition_models; "
-            "or give landmarks, or prepare tight crops with --aligned yes"
-        ) from None
+        raise FinderMissing("finding faces needs dlib") from None
     return dlib.get_frontal_face_detector()
 
 
@@ -196,10 +207,7 @@ def _need_predictor() -> Any:
     predictor = _predictor()
     if predictor is None:
         _detector()
-        raise LandmarkError(
-            "dlib's 68-point model is missing; pip install face_recognition_models, "
-            f"or set {PREDICTOR_ENV}, or prepare tight crops with --aligned yes"
-        )
+        raise FinderMissing("finding faces needs dlib's 68-point model")
     return predictor
 
 

@@ -17,6 +17,8 @@ from typing import Literal
 
 from MaskTheFace.images import write_bytes
 
+MANIFEST = "manifest.csv"
+"""Its name in a folder of outputs."""
 Status = Literal["ok", "skipped", "failed"]
 
 
@@ -102,8 +104,8 @@ def read_manifest(path: Path) -> list[ManifestRow]:
 
 
 def rows_by_path(folder: Path) -> dict[str, ManifestRow]:
-    """Return the row of each output in a folder's manifest.csv; empty where there is none."""
-    path = folder / "manifest.csv"
+    """Return the row of each output in a folder's manifest; empty where there is none."""
+    path = folder / MANIFEST
     if not path.is_file():
         return {}
     return {row.path: row for row in read_manifest(path) if row.path}

@@ -41,6 +41,33 @@ class Frame:
         return np.asarray(xy @ self.to_face[:, :2].T + self.to_face[:, 2])
 
 
+def rod(
+    x: np.ndarray, y: np.ndarray, start: Point, end: Point, radius: float, end_radius: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return distance to a rod with round ends, its radius there, and how far it stands out, 0..1.
+
+    Args:
+        x: (h, w) float32, coordinates; y: the same down. All else in their unit.
+        start: where its axis begins; end: and ends.
+        radius: at the start; end_radius: at the end.
+    """
+    along = np.subtract(end, start).astype(np.float32)
+    x, y = x - np.float32(start[0]), y - np.float32(start[1])
+    length = np.float32(max(float(along @ along), 1e-9))
+    place = np.clip((x * along[0] + y * along[1]) / length, 0, 1)
+    away = np.hypot(x - place * along[0], y - place * along[1])
+    thick = np.float32(radius) + place * np.float32(end_radius - radius)
+    return away - thick, thick, np.sqrt(np.clip(1 - (away / thick) ** 2, 0, 1))
+
+
+def slab(x: np.ndarray, y: np.ndarray, half: Point, round_off: float) -> np.ndarray:
+    """Return distance to a box about the origin with rounded corners, (h, w) as ``x`` and ``y``."""
+    across = np.abs(x) - np.float32(half[0] - round_off)
+    down = np.abs(y) - np.float32(half[1] - round_off)
+    outside = np.hypot(np.maximum(across, 0), np.maximum(down, 0))
+    return outside + np.minimum(np.maximum(across, down), 0) - np.float32(round_off)
+
+
 class Pad:
     """What is drawn before a face, over a region of the photo.
 
@@ -88,13 +115,8 @@ class Pad:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return distance to a rod with round ends, and how far it stands out, 1 at its axis."""
         last = radius if end_radius is None else end_radius
-        along = np.array(end) - start
-        length = max(float(along @ along), 1e-9)
-        x, y = self.x - np.float32(start[0]), self.y - np.float32(start[1])
-        place = np.clip((x * along[0] + y * along[1]) / length, 0, 1)
-        away = np.hypot(x - place * along[0], y - place * along[1])
-        thick = radius + place * (last - radius)
-        return away - thick, np.sqrt(np.clip(1 - (away / thick) ** 2, 0, 1))
+        distance, _, rise = rod(self.x, self.y, start, end, radius, last)
+        return distance, rise
 
     def ellipse(
         self, middle: Point, half: Point, angle_deg: float = 0.0
@@ -108,10 +130,7 @@ class Pad:
         self, middle: Point, half: Point, angle_deg: float = 0.0, round_off: float = 0.0
     ) -> np.ndarray:
         """Return distance to a turned box with rounded corners."""
-        x, y = self.turned(middle, angle_deg)
-        across, down = np.abs(x) - (half[0] - round_off), np.abs(y) - (half[1] - round_off)
-        outside = np.hypot(np.maximum(across, 0), np.maximum(down, 0))
-        return outside + np.minimum(np.maximum(across, down), 0) - round_off
+        return slab(*self.turned(middle, angle_deg), half, round_off)
 
     def polygon(self, points: np.ndarray, frame: Frame, soft: float = 0.0) -> np.ndarray:
         """Return the share of each pixel inside a polygon of (N, 2) points in units."""

@@ -128,16 +128,7 @@ def mask_faces(
         LandmarkError: dlib or its 68-point model is needed and missing.
     """
     wardrobe = _Wardrobe.of(templates, patterns, wear)
-    for name, given in {
-        "landmarks": landmarks,
-        "boxes": boxes,
-        "keys": keys,
-        "styles": styles,
-    }.items():
-        if given is not None and len(given) != len(images):
-            raise ValueError(
-                f"{name} must be one for each of {len(images)} images, got {len(given)}"
-            )
+    _check_lengths(len(images), landmarks=landmarks, boxes=boxes, keys=keys, styles=styles)
     searches = [
         _Search.of(
             f"images[{place}]",
@@ -160,6 +151,12 @@ def mask_faces(
         looks = [wardrobe.draw(rng, face, style) for face in search.fit()]
         done.append(_put_on(search.image, search.fit(), looks, search.reason))
     return done
+
+
+def _check_lengths(count: int, **lists: Sequence[Any] | None) -> None:
+    for name, given in lists.items():
+        if given is not None and len(given) != count:
+            raise ValueError(f"{name} must be one for each of {count} images, got {len(given)}")
 
 
 class PutOnMask:

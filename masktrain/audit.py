@@ -158,12 +158,12 @@ Prints = dict[str, str]
 
 def _prints(data: Path) -> tuple[Prints, dict[str, str]]:
     """Return fingerprint and split of each bare crop, from the manifest."""
-    from MaskTheFace.manifest import read_manifest
+    from MaskTheFace.manifest import MANIFEST, read_manifest
     from masktrain.data import CLASSES, DataError
 
-    path = data / "manifest.csv"
+    path = data / MANIFEST
     if not path.is_file():
-        raise DataError(f"{data} has no manifest.csv: give a folder that masktrain.prepare wrote")
+        raise DataError(f"{data} has no {MANIFEST}: give a folder that masktrain.prepare wrote")
     rows = [row for row in read_manifest(path) if row.path and row.label == CLASSES[0]]
     prints = {row.path: row.fingerprint for row in rows if row.fingerprint}
     return prints, {row.path: row.split for row in rows}

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from MaskTheFace.images import ImageError, list_images, read_image
-from MaskTheFace.manifest import read_manifest, rows_by_path
+from MaskTheFace.manifest import MANIFEST, read_manifest, rows_by_path
 from masktrain.augment import Transform
 from masktrain.multiclass import CLASSES as CLASSES
 from masktrain.multiclass import target_of
@@ -225,7 +225,7 @@ def count_data(root: Path, splits: Sequence[str] = ("train", "val", "test")) -> 
 
 
 def _identities(root: Path) -> Counter[tuple[str, str]] | None:
-    manifest = root / "manifest.csv"
+    manifest = root / MANIFEST
     if not manifest.is_file():
         return None
     rows = {(r.split, r.label, r.identity) for r in read_manifest(manifest) if r.path}

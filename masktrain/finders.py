@@ -14,13 +14,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from MaskTheFace.landmarks import LandmarkError, find_landmarks
+from MaskTheFace.landmarks import INSTALL, FinderMissing, LandmarkError, find_landmarks
 from masktrain.faces import CROP_SCALE, FaceError, crop_face, cut_square
 
 LONGEST_PX = 1600
 """Larger photos are searched at this size."""
 SURE = 0.7
 """YuNet's score from which on a face counts as found."""
+WHOLE = "whole picture"
+"""How a crop was found where nobody found a face."""
 Finder = Callable[[np.ndarray], list["FoundFace"]]
 
 
@@ -31,7 +33,7 @@ class FoundFace:
     Attributes:
         image: (S, S, 3) uint8 RGB, the canonical crop.
         box_xyxy: the face in the photo's pixels.
-        how: yunet, dlib, or whole picture.
+        how: yunet, dlib, or WHOLE.
     """
 
     image: np.ndarray
@@ -81,12 +83,13 @@ def _by_yunet(net: cv2.FaceDetectorYN, image: np.ndarray, crop_px: int) -> list[
 def _by_dlib(image: np.ndarray, crop_px: int) -> list[FoundFace]:
     try:
         faces = find_landmarks(image)
-    except LandmarkError as error:
-        why = str(error).partition(":")[0]
+    except FinderMissing as error:
         raise FaceError(
-            f"{why}: pip install dlib-bin face_recognition_models; or give YuNet's .onnx, which "
-            "finds masked faces, too, with --finder (https://github.com/opencv/opencv_zoo)"
+            f"{error.what}: {INSTALL}; or give YuNet's .onnx, which finds masked faces, too, with "
+            "--finder (https://github.com/opencv/opencv_zoo)"
         ) from None
+    except LandmarkError as error:
+        raise FaceError(str(error)) from None
     crops = [crop_face(image, face, crop_px) for face in faces]
     return [
         FoundFace(crop.image, tuple(map(round, crop.box_xyxy)), "dlib")  # type: ignore[arg-type]
@@ -97,4 +100,4 @@ def _by_dlib(image: np.ndarray, crop_px: int) -> list[FoundFace]:
 def _whole(image: np.ndarray, crop_px: int) -> FoundFace:
     height, width = image.shape[:2]
     square = cut_square(image, (width / 2, height / 2), max(height, width), crop_px)
-    return FoundFace(square, (0, 0, width, height), "whole picture")
+    return FoundFace(square, (0, 0, width, height), WHOLE)

@@ -17,7 +17,7 @@ import numpy as np
 from MaskTheFace.coverage import COVERED
 from MaskTheFace.images import ImageError, read_image
 from MaskTheFace.landmarks import Landmarks, read_landmarks
-from MaskTheFace.manifest import ManifestRow, rows_by_path
+from MaskTheFace.manifest import MANIFEST, ManifestRow, rows_by_path
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
 from masktrain.config import SETTINGS
@@ -25,7 +25,6 @@ from masktrain.heat import MASK, face_discs
 from masktrain.metrics import Floats
 from masktrain.prepare import BARE, LANDMARKS, MASKED
 
-MANIFEST = "manifest.csv"
 SAME_WITHIN = 12.0
 """Grey levels, mean over the fabric, by which a mask drawn again may differ from the stored one."""
 

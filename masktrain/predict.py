@@ -11,6 +11,7 @@ import csv
 import io
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("photo", "face", "found_by", "box_xyxy", "said", "probability", "said_wear", "advice")
 DRAWN = "drawn by code"
-WHOLE = "whole picture"
 CAPTION_LETTERS = 26
 
 
@@ -120,6 +120,8 @@ class Predictions:
     def summary(self) -> str:
         """Return what a person reads at the end."""
         lines = [_counts("faces", self.faces)] if self.faces else []
+        from masktrain.finders import WHOLE
+
         whole = sum(one.found.how == WHOLE for one in self.faces)
         if whole:
             lines.append(f"  {whole} photos without a face that was found: taken as they are")
@@ -232,15 +234,22 @@ def _judge(asked: Predictor, named: Sequence[Named], threshold: float | None) ->
 def write_crops(folder: Path, faces: Sequence[Prediction]) -> None:
     """Write every face that was found as <photo>-<number>.png, at the network's own framing.
 
+    Where photos of several folders or kinds would share a name, " (2)" and so on tells them apart.
+
     Raises:
         OSError: one cannot be written.
     """
     from MaskTheFace.images import write_image
+    from masktrain.finders import WHOLE
 
+    written: Counter[str] = Counter()
     for face in faces:
         if face.found.how != WHOLE:
-            name = "-".join(Path(face.photo).with_suffix("").parts)
-            write_image(folder / f"{name}-{face.face}.png", face.found.image)
+            photo = "-".join(Path(face.photo).with_suffix("").parts)
+            name = f"{photo}-{face.face}"
+            written[name] += 1
+            again = f" ({written[name]})" if written[name] > 1 else ""
+            write_image(folder / f"{name}{again}.png", face.found.image)
 
 
 def sheet(found: Predictions, shown: int) -> Figure:

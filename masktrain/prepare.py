@@ -30,7 +30,14 @@ from MaskTheFace.images import (
     write_image,
 )
 from MaskTheFace.jobs import one_by_one, run_journalled
-from MaskTheFace.manifest import Journal, ManifestRow, format_box, read_manifest, write_manifest
+from MaskTheFace.manifest import (
+    MANIFEST,
+    Journal,
+    ManifestRow,
+    format_box,
+    read_manifest,
+    write_manifest,
+)
 from MaskTheFace.overlay import Masked, overlay_mask
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.wear import sample_wear, worn
@@ -126,7 +133,7 @@ def _write_all(jobs: Sequence[FaceJob], folder: Path, config: PrepareConfig) -> 
         raise PrepareError(f"{folder}: no face could be used; the first reason: {rows[0].reason}")
     write_samples(folder, rows)
     write_bytes(folder / LANDMARKS, _landmarks_csv(rows).encode())
-    write_manifest(folder / "manifest.csv", rows)
+    write_manifest(folder / MANIFEST, rows)
     journal.remove()
 
 
@@ -188,14 +195,14 @@ def _already_prepared(folder: Path, config: PrepareConfig) -> bool:
         raise PrepareError(
             f"{folder}: holds files that prepare did not write; give another --output"
         )
-    return (folder / "manifest.csv").is_file()
+    return (folder / MANIFEST).is_file()
 
 
 def _refuse_new_photos(folder: Path, config: PrepareConfig) -> None:
     """Say so where photos have been added since; one taken away leaves its crops as they are."""
     if config.faces in ("demo", "lfw") or not Path(config.faces).is_dir():
         return
-    known = {row.source for row in read_manifest(folder / "manifest.csv")}
+    known = {row.source for row in read_manifest(folder / MANIFEST)}
     refs = list_faces(config.faces, config.seed, config.limit)
     new = [ref.source for ref in refs if ref.source not in known]
     if new and not config.limit:
@@ -293,7 +300,7 @@ def _row(job: FaceJob, **values: str) -> ManifestRow:
 
 def summarize(folder: Path) -> str:
     """Return what a prepared folder holds and what was left out, in a few lines."""
-    rows = read_manifest(folder / "manifest.csv")
+    rows = read_manifest(folder / MANIFEST)
     lines = [f"{folder}: {sum(1 for row in rows if row.path)} crops, no leak found"]
     labels = LABELS[: 3 if any(row.label == WRONGLY and row.path for row in rows) else 2]
     for split in SPLITS:

@@ -11,7 +11,7 @@ import numpy as np
 
 from MaskTheFace.images import read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
-from MaskTheFace.manifest import read_manifest
+from MaskTheFace.manifest import MANIFEST, read_manifest
 from MaskTheFace.occluder_style import BENEATH
 from MaskTheFace.occluders import hidden_share, occlude, sample_occluder
 from MaskTheFace.overlay import overlay_mask
@@ -56,7 +56,7 @@ def load_faces(data: Path, split: str, limit: int = 0) -> list[ProbeFace]:
     """
     try:
         points = read_landmarks(data / LANDMARKS)
-        rows = read_manifest(data / "manifest.csv")
+        rows = read_manifest(data / MANIFEST)
     except (LandmarkError, OSError) as error:
         raise DataError(f"{error}; give a folder that masktrain.prepare wrote") from None
     styles = {row.path: row.style for row in rows if row.style}

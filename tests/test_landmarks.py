@@ -195,7 +195,7 @@ def test_without_the_model_a_photo_says_what_to_install(
     pytest.importorskip("dlib")
     monkeypatch.delenv(landmarks.PREDICTOR_ENV, raising=False)
     monkeypatch.setattr(landmarks.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(LandmarkError, match=r"68-point model is missing; pip install"):
+    with pytest.raises(LandmarkError, match=r"68-point model: pip install"):
         find_landmarks(drawn_face(100)[0])
 
 

@@ -14,11 +14,20 @@ from MaskTheFace.wear import ADVICE
 from masktrain import finders as module
 from masktrain.face_model import FaceModel
 from masktrain.faces import FaceError, cut_square
-from masktrain.finders import open_finder
+from masktrain.finders import FoundFace, open_finder
 from masktrain.model import Preprocessing, build_model, save_checkpoint
 from masktrain.multiclass import OUTPUTS
 from masktrain.oddities import draw_oddities
-from masktrain.predict import COLUMNS, DRAWN, PredictConfig, main, predict, sheet
+from masktrain.predict import (
+    COLUMNS,
+    DRAWN,
+    PredictConfig,
+    Prediction,
+    main,
+    predict,
+    sheet,
+    write_crops,
+)
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -92,6 +101,18 @@ def test_crops_of_the_faces_are_kept_for_sorting(
         "pair-2.png",
     ]
     assert cv2.imread(str(tmp_path / "crops/pair-1.png")).shape == (128, 128, 3)
+
+
+def test_no_crop_replaces_that_of_another_photo(tmp_path: Path) -> None:
+    shades = {"team/a.jpg": 10, "team/a.png": 90, "team-a.jpg": 170}
+    faces = [
+        Prediction(photo, 1, FoundFace(np.full((64, 64, 3), shade, np.uint8), (0, 0, 1, 1), "dlib"),
+                   "no_mask", 0.9, "")
+        for photo, shade in shades.items()
+    ]  # fmt: skip
+    write_crops(tmp_path, faces)
+    names = ("team-a-1.png", "team-a-1 (2).png", "team-a-1 (3).png")
+    assert [int(cv2.imread(str(tmp_path / name)).mean()) for name in names] == [*shades.values()]
 
 
 def test_a_threshold_is_for_two_classes(weights: Path, photos: Path) -> None:
