@@ -6,8 +6,9 @@ This module imports neither torch nor anything heavy, so that `--help` answers a
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ SETTINGS = "prepare.json"
 
 # What may differ between a run and its continuation: where it runs, never what it computes.
 RESUME_MAY_CHANGE = frozenset({"resume", "device", "workers", "wandb", "dry_run"})
+# What more epochs than were planned may change besides: how the new ones are trained.
+MORE_MAY_CHANGE = frozenset({"epochs", "restarts", "lr", "occluders"})
 
 
 def _require(ok: bool, name: str, rule: str, value: object) -> None:
@@ -140,6 +143,9 @@ class TrainConfig:
     """Weight decay of convolutions and the head; norms and biases get none."""
     warmup_epochs: float = 3.0
     """Epochs over which the learning rate climbs from near 0."""
+    restarts: tuple[int, ...] = ()
+    """Epochs after which the learning rate falls from --lr anew (Loshchilov & Hutter 2017), from
+    then on on crops at the full size. `--resume RUN --epochs MORE` adds the last one of the run."""
     first_px: int = FULL_PX
     """Side of the crops in the first half of the run; from there it grows, and the last fifth is
     trained, judged and chosen from at 112. Smaller is faster: a crop of 64 costs a third."""
@@ -170,7 +176,8 @@ class TrainConfig:
 
     # Actions
     resume: Path | None = None
-    """A run folder to continue; its own settings are used, so nothing else need be given."""
+    """A run folder to continue; its own settings are used, so nothing else need be given. More
+    --epochs than it had begin a restart, with --lr and --occluders if you like."""
     dry_run: bool = False
     """Only count the data, save one augmented batch as a picture and estimate the time."""
 
@@ -183,6 +190,13 @@ class TrainConfig:
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self.momentum)
         _require(self.weight_decay >= 0, "weight_decay", ">= 0", self.weight_decay)
         _require(self.warmup_epochs >= 0, "warmup_epochs", ">= 0", self.warmup_epochs)
+        rising = [0, *self.restarts, self.epochs]
+        _require(
+            all(before < after for before, after in pairwise(rising)),
+            "restarts",
+            f"rising epochs from 1 to {self.epochs - 1}",
+            self.restarts,
+        )
         _require(
             self.first_px in range(32, FULL_PX + 1, 16), "first_px", "32, 48 ... 112", self.first_px
         )
@@ -208,14 +222,21 @@ class TrainConfig:
         return {k: v.as_posix() if isinstance(v, Path) else v for k, v in values.items()}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """Return the settings that `to_dict` wrote; unknown names are left out."""
         known = {field.name for field in fields(cls)} & values.keys()
         kept = {name: values[name] for name in known}
         for name in ("data", "real_val", "runs", "resume"):
             if kept.get(name) is not None:
                 kept[name] = Path(kept[name])
+        if "restarts" in kept:
+            kept["restarts"] = tuple(kept["restarts"])
         return cls(**kept)
+
+    def side_px(self, epoch: int, full_px: int = FULL_PX) -> int:
+        """Return the side of the crops in an epoch: `training_px`, and full after a restart."""
+        first, *_ = (*self.restarts, self.epochs)
+        return full_px if epoch > first else training_px(epoch, first, self.first_px, full_px)
 
 
 def training_px(epoch: int, epochs: int, first_px: int, full_px: int) -> int:
@@ -313,9 +334,13 @@ def read_run_config(run: Path) -> TrainConfig:
 def _parse_resume(words: list[str], run: Path) -> TrainConfig:
     saved = replace(read_run_config(run), resume=run)
     config = _parse(TrainConfig, words, saved, "masktrain.train")
+    may_change = RESUME_MAY_CHANGE
+    if config.epochs > saved.epochs:
+        config = replace(config, restarts=(*saved.restarts, saved.epochs))
+        may_change |= MORE_MAY_CHANGE
     for field in fields(TrainConfig):
         before, now = getattr(saved, field.name), getattr(config, field.name)
-        if before != now and field.name not in RESUME_MAY_CHANGE:
+        if before != now and field.name not in may_change:
             flag = "--" + field.name.replace("_", "-")
             raise ValueError(
                 f"{flag} is fixed for {run} ({before}), got {now}; leave it out, or start a new run"

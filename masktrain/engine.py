@@ -8,7 +8,8 @@ binary for networks with one logit, over classes or ways for those with one a wa
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,32 @@ def cosine_schedule(lr: float, steps: int, warmup_steps: int) -> Schedule:
             return lr * (step + 1) / warmup_steps
         share = (step - warmup_steps) / max(1, steps - warmup_steps)
         return lr * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+    return rate
+
+
+def restarted_schedule(
+    lr: float, epochs: int, restarts: Sequence[int], steps: int, warmup_steps: int
+) -> Schedule:
+    """Return step -> learning rate: `cosine_schedule` from restart to restart; one climb in all.
+
+    Args:
+        lr: Highest rate.
+        epochs: In the whole run.
+        restarts: Epochs after which it begins anew, rising.
+        steps: In an epoch.
+        warmup_steps: Steps of the climb at the beginning of the run.
+    """
+    starts = [epoch * steps for epoch in (0, *restarts)]
+    ends = [epoch * steps for epoch in (*restarts, epochs)]
+    parts = [
+        cosine_schedule(lr, end - start, 0 if start else warmup_steps)
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+    def rate(step: int) -> float:
+        part = bisect_right(starts, step) - 1
+        return parts[part](step - starts[part])
 
     return rate
 

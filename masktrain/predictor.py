@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from masktrain.augment import eval_transform
-from masktrain.config import training_px
+from masktrain.config import TrainConfig
 from masktrain.data import CLASSES, CROP_PX, Crops, eval_loader, load_crops, resized
 from masktrain.engine import AnyScores, collect_scores, pick_device
 from masktrain.model import Classifier, load_classifier
@@ -44,11 +44,9 @@ class Predictor:
     @property
     def on_smaller_crops(self) -> bool:
         """Whether the weights are of an epoch that was trained and judged on smaller crops."""
-        config, full_px = self.classifier.config, self.classifier.preprocessing.size_px
-        if "first_px" not in config:
-            return False
-        epoch, epochs = self.classifier.epoch, config["epochs"]
-        return training_px(epoch, epochs, config["first_px"], full_px) < full_px
+        full_px = self.classifier.preprocessing.size_px
+        config = TrainConfig.from_dict(self.classifier.config)
+        return config.side_px(self.classifier.epoch, full_px) < full_px
 
     def load(self, data: Path, split: str | None) -> Crops:
         """Read crops of the classes that the network knows; raises DataError."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from masktrain.config import FULL_PX, training_px
+from masktrain.config import FULL_PX, TrainConfig
 from masktrain.document import Block, Bullets, Heading, Paragraph, Picture, Table, parse
 from masktrain.report_origin import data, data_sheet, reproduce
 from masktrain.report_results import (
@@ -185,24 +185,38 @@ def _training(run: RunRecord) -> list[Block]:
     blocks += figure(
         run, "roc.png", "ROC curves of every epoch: a fan that closes as the network learns."
     )
-    return blocks + _sizes(run)
+    return blocks + _sizes(run) + _restarts(run)
 
 
 def _sizes(run: RunRecord) -> list[Block]:
     """Say what the curves of a run mean that began with small crops."""
-    config = run.config
-    first_px, epochs = config.get("first_px", FULL_PX), config.get("epochs", 0)
-    if first_px == FULL_PX:
+    config = TrainConfig.from_dict(run.config)
+    if config.first_px == FULL_PX:
         return []
-    sides = [training_px(epoch, epochs, first_px, FULL_PX) for epoch in range(1, epochs + 1)]
+    sides = [config.side_px(epoch) for epoch in range(1, config.epochs + 1)]
     full = sides.index(FULL_PX) + 1
-    begun = f"Epochs before the {_nth(full)} were trained on crops of {first_px} px and more, "
+    begun = f"Epochs before the {_nth(full)} were trained on crops of {config.first_px} px and "
+    begun += "more, "
     if any(row.get("side_px") for row in run.history):
         text = "and judged on these: only those from there on, at the full size, are chosen from."
     else:
         text = f"but judged at {FULL_PX} px, where such a network is lost: the first part of the "
         text += "curves of val and real_val says little about what was learned."
     return [Paragraph(begun + text)]
+
+
+def _restarts(run: RunRecord) -> list[Block]:
+    """Say where the rate of a run began anew."""
+    restarts = TrainConfig.from_dict(run.config).restarts
+    if not restarts:
+        return []
+    after = " and ".join(_nth(epoch) for epoch in restarts)
+    return [
+        Paragraph(
+            f"After the {after} epoch the learning rate began anew, on crops at the full size. "
+            "The settings above are those of the last part; env.json has the command of each."
+        )
+    ]
 
 
 def _nth(number: int) -> str:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from MaskTheFace.images import write_bytes
 from masktrain.augment import eval_transform, train_transform
 from masktrain.best import Best, better_of
-from masktrain.config import SETTINGS, TrainConfig, training_px
+from masktrain.config import SETTINGS, TrainConfig, read_run_config
 from masktrain.data import (
     CLASSES,
     LEFT_OUT,
@@ -38,10 +38,10 @@ from masktrain.engine import (
     Schedule,
     TrainingPass,
     collect_scores,
-    cosine_schedule,
     make_optimizer,
     pick_device,
     pick_precision,
+    restarted_schedule,
     train_one_epoch,
 )
 from masktrain.model import (
@@ -125,8 +125,7 @@ class Session:
 
     def side_px(self, epoch: int) -> int:
         """Return the side of the crops on which an epoch is trained and judged."""
-        full_px = self.preprocessing.size_px
-        return training_px(epoch, self.config.epochs, self.config.first_px, full_px)
+        return self.config.side_px(epoch, self.preprocessing.size_px)
 
     def judge_epoch(self, epoch: int) -> dict[str, AnyScores]:
         """Return what the network says about every set that is looked at, by series."""
@@ -219,8 +218,25 @@ def open_session(config: TrainConfig, data: Path) -> Session:
     else:
         session.run = config.resume
         session.restore()
+        _write_more_epochs(session)
         note_resume(session.run, environment)
     return session
+
+
+def _write_more_epochs(session: Session) -> None:
+    """Let a run that is done and is to go on keep its new settings; raises ValueError.
+
+    The best epoch so far is compared with the new ones at the full size, where it was judged.
+    """
+    before = read_run_config(session.run)
+    if session.config.epochs == before.epochs:
+        return
+    if session.epoch < before.epochs:
+        raise ValueError(
+            f"{session.run} has done {max(session.epoch, 0)} of its {before.epochs} epochs: "
+            "resume it without --epochs first"
+        )
+    write_json(session.run / "config.json", session.config.to_dict())
 
 
 def load_data(config: TrainConfig, data: Path) -> dict[str, Crops]:
@@ -280,8 +296,8 @@ def build_session(
         net=net,
         optimizer=make_optimizer(net, config, device),
         scaler=torch.amp.GradScaler(device.type) if precision is torch.float16 else None,
-        schedule=cosine_schedule(
-            config.lr, config.epochs * steps, round(config.warmup_epochs * steps)
+        schedule=restarted_schedule(
+            config.lr, config.epochs, config.restarts, steps, round(config.warmup_epochs * steps)
         ),
     )
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masktrain.config import (
+    FULL_PX,
     PrepareConfig,
     TrainConfig,
     full,
@@ -18,6 +19,7 @@ from masktrain.config import (
     parse_train,
     quick,
     read_run_config,
+    training_px,
 )
 
 
@@ -106,9 +108,29 @@ def test_a_resumed_run_may_move_to_another_device(run: Path) -> None:
     assert (config.device, config.workers, config.epochs) == ("cpu", 1, 7)
 
 
-def test_a_resumed_run_keeps_its_epochs(run: Path) -> None:
+def test_a_resumed_run_may_go_on_for_longer_with_another_rate_but_not_for_less(run: Path) -> None:
+    longer = parse_train(["--resume", str(run), "--epochs", "9", "--lr", "0.1"])
+    assert longer == replace(read_run_config(run), resume=run, epochs=9, lr=0.1, restarts=(7,))
     with pytest.raises(ValueError, match="--epochs is fixed"):
-        parse_train(["--resume", str(run), "--epochs", "8"])
+        parse_train(["--resume", str(run), "--epochs", "6"])
+    with pytest.raises(ValueError, match="--lr is fixed"):
+        parse_train(["--resume", str(run), "--lr", "0.1"])
+    with pytest.raises(ValueError, match="--model is fixed"):
+        parse_train(["--resume", str(run), "--epochs", "9", "--model", "resnet18"])
+
+
+@pytest.mark.parametrize("restarts", [(0,), (7,), (3, 3), (5, 2)])
+def test_restarts_lie_within_the_run_and_rise(restarts: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"restarts must be rising epochs from 1 to 6"):
+        TrainConfig(epochs=7, restarts=restarts)
+
+
+def test_after_a_restart_crops_are_of_the_full_size() -> None:
+    config = TrainConfig(epochs=14, restarts=(10, 12), first_px=64)
+    sides = [config.side_px(epoch) for epoch in range(1, 15)]
+    assert sides[:10] == [training_px(epoch, 10, 64, FULL_PX) for epoch in range(1, 11)]
+    assert sides[0] == 64 and set(sides[10:]) == {FULL_PX}
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_resuming_something_that_is_no_run_says_so(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from masktrain.engine import (
     mean_loss,
     pick_device,
     pick_precision,
+    restarted_schedule,
     train_one_epoch,
 )
 from masktrain.model import LogitHead, Preprocessing, build_model
@@ -58,6 +59,14 @@ def test_the_rate_climbs_linearly_and_falls_as_a_cosine() -> None:
     assert rate(55) == pytest.approx(0.05)
     assert 0 < rate(99) < 1e-3
     assert all(rate(s) > rate(s + 1) for s in range(10, 99))
+
+
+def test_after_a_restart_the_rate_falls_from_the_top_again_without_a_climb() -> None:
+    rate = restarted_schedule(0.1, epochs=5, restarts=(2, 3), steps=10, warmup_steps=5)
+    first, last = cosine_schedule(0.1, 20, 5), cosine_schedule(0.1, 20, 0)
+    assert [rate(step) for step in range(20)] == [first(step) for step in range(20)]
+    assert rate(20) == rate(30) == 0.1 and rate(29) < 0.01
+    assert [rate(step) for step in range(30, 50)] == [last(step) for step in range(20)]
 
 
 def test_crops_grow_from_the_first_half_to_the_last_fifth() -> None:

@@ -254,6 +254,34 @@ def test_training_with_online_masks_is_recorded_stopped_and_resumed_to_the_same_
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_a_run_that_goes_on_for_longer_is_one_with_a_restart(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", str(data), "--batch-size", "8", "--warmup-epochs", "1", "--lr", "0.02"]
+    words += ["--model", "shufflenet_v2_x0_5", "--init", "none", "--wandb", "off"]
+    words += ["--device", "cpu", "--workers", "0", "--amp", "off", "--first-px", "48"]
+    straight = ["--epochs", "3", "--restarts", "2", "--runs", str(tmp_path / "straight")]
+    assert main([*words, *straight]) == 0
+    assert main([*words, "--epochs", "2", "--runs", str(tmp_path / "longer")]) == 0
+    (run,), (other,) = ((tmp_path / name).iterdir() for name in ("longer", "straight"))
+    assert main(["--resume", str(run), "--epochs", "3"]) == 0
+    one, two = (
+        torch.load(path / "weights" / "last.pt", weights_only=True) for path in (run, other)
+    )
+    assert one["epoch"] == 3 and one["config"]["restarts"] == (2,)
+    assert all(torch.equal(one["model"][name], two["model"][name]) for name in one["model"])
+    assert read_run_config(run) == dataclasses.replace(
+        read_run_config(other), runs=tmp_path / "longer"
+    )
+    assert main(["--resume", str(run)]) == 0
+
+    two["epoch"] = 1
+    torch.save(two, other / "weights" / "last.pt")
+    capsys.readouterr()
+    assert main(["--resume", str(other), "--epochs", "4"]) == 1
+    assert "has done 1 of its 3 epochs: resume it without" in capsys.readouterr().err
+
+
 def test_dry_run_works_with_online_masks(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

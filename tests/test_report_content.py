@@ -292,6 +292,15 @@ def test_reports_of_the_repository_are_those_of_their_files(run: Path) -> None:
     assert re.sub(r"\(reports/[^)]*\)", "()", found) == re.sub(r"\([\w-]+\.png\)", "()", kept)
 
 
+def test_a_run_that_went_on_for_longer_says_where_its_rate_began_anew(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text("utf-8"))
+    config |= {"first_px": 64, "epochs": 40, "restarts": [20]}
+    (run / "config.json").write_text(json.dumps(config))
+    text = text_of(run)
+    assert "After the 20th epoch the learning rate began anew" in text
+    assert "Epochs before the 17th were trained on crops of 64 px and more" in text
+
+
 @pytest.mark.parametrize(
     ("sides", "words"),
     [(["64", "64", "112"], "only those from there on"), (None, "such a network is lost")],
