@@ -38,19 +38,28 @@ class ImageError(ValueError):
 def list_images(folder: Path | str) -> list[Path]:
     """Return every image file below ``folder``, sorted, hidden files and folders left out.
 
+    Folders that are links are gone into, once each: a link to a folder around it ends there.
+
     Raises:
         ImageError: the folder does not exist or is not a folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise ImageError(f"{folder}: no such folder; check the path")
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    found: list[Path] = []
+    been: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in been:
+            folders.clear()
+            continue
+        been.add((status.st_dev, status.st_ino))
+        shown = (name for name in folders if not name.startswith("."))
+        # In a fixed order, links last: what lies here goes by its own name.
+        folders[:] = sorted(shown, key=lambda name: (Path(place, name).is_symlink(), name))
+        paths = (Path(place, name) for name in names if not name.startswith("."))
+        found += (p for p in paths if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    return sorted(found)
 
 
 def relative_name(path: Path, folder: Path) -> str:

@@ -242,10 +242,12 @@ def _check_settings(config: AblateConfig) -> None:
     if config.real_val is None or not config.real_val.is_dir():
         raise AblationError(f"no folder {config.real_val}: give real crops with --real-val")
     path = config.folder / "config.json"
-    base = PLANS[config.plan].base.train.to_dict()
-    now = _settled(config) | {"data_version": DATA_VERSION, "recipe": base}
+    base = PLANS[config.plan].base.train
+    now = _settled(config) | {"data_version": DATA_VERSION, "recipe": base.to_dict()}
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
+        if TrainConfig.from_dict(before.get("recipe", {})) == base:
+            before["recipe"] = now["recipe"]  # settings that are new since have their usual value
         for name, value in now.items():
             if before.get(name) != value:
                 raise AblationError(

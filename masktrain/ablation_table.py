@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,12 +160,13 @@ class AblationTable:
         seeds = 1 + max(seed for by_seed in self.results.values() for seed in by_seed)
         given = {name: value for name, value in self.settings.items() if value is not None}
         flags = [str(given.pop("plan"))]
-        flags += [f"--{name.replace('_', '-')} {value}" for name, value in given.items()]
-        flags += [f"--seeds {seeds}", f"--arms {' '.join(arm.key for arm in self.arms)}"]
+        for name, value in given.items():
+            flags += [f"--{name.replace('_', '-')}", str(value)]
+        flags += ["--seeds", str(seeds), "--arms", *(arm.key for arm in self.arms)]
         return (
             f"Every run is a row of ablation.csv. {len(found)} trainings took {minutes:.0f} "
             f"minutes of one thread each; code at commit {', '.join(commits)}:\n\n"
-            f"```\npython -m masktrain.ablate {' '.join(flags)}\n```"
+            f"```\npython -m masktrain.ablate {shlex.join(flags)}\n```"
         )
 
 

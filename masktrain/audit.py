@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Copies of each folder that are named; audit.json has all."""
+LIMIT = (
+    "A copy is found where both show about the same part of the photo, whatever their size and "
+    "compression. One that was cut out some per cent larger or aside, or mirrored, is not."
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Audit:
         """Return what a person reads."""
         lines = ["# Leak audit", "", "| where | photos | near copies |", "|---|---|---|"]
         lines += [f"| {one.where} | {one.n:,} | {len(one.pairs)} |" for one in self.copies]
+        lines += ["", LIMIT]
         pairs = [pair for one in self.copies for pair in one.pairs[:SHOWN]]
         if pairs:
             lines += ["", *(f"- {first}: {second}" for first, second in pairs)]

@@ -7,6 +7,7 @@ fitted on validation scores; it changes neither the order of faces nor any answe
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,10 +16,12 @@ from scipy.optimize import minimize_scalar
 
 from masktrain.metrics import Floats, Interval, Scores, json_safe
 from masktrain.multiclass import ClassScores
-from masktrain.resampling import Identities, percentiles, resampled_weights
+from masktrain.resampling import Identities, people_among, percentiles, resampled_weights
 
 BINS = 15
 _LEAST = 1e-12
+_STEEPEST = 3.0
+"""Natural logarithm of the most that logits are multiplied or divided by."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Calibration:
 
     Attributes:
         ece: expected calibration error. n: faces.
-        temperature: logits are divided by it; None where there was nothing to fit it on.
+        temperature: logits are divided by it; None where there was nothing to fit it on, or
+            nothing to mend there.
         temperature_from: what it was fitted on.
         ece_tempered: the error with it.
     """
@@ -71,6 +75,8 @@ def calibration_of(
     if fitted_on is None:
         return Calibration(count, error)
     temperature = fit_temperature(fitted_on)
+    if temperature is None:
+        return Calibration(count, error)
     mended = calibration_error(tempered(scores, temperature), identities)
     return Calibration(count, error, temperature, name, mended)
 
@@ -80,7 +86,8 @@ def calibration_error(scores: Scores | ClassScores, identities: Identities = Non
 
     Of one score it is about the probability of wearing_mask, of several about the class said:
     the mean over 15 bins of equal width of |share of faces - mean score|, weighted by their faces.
-    A bootstrap of few faces is a little too high, as is the error itself.
+    A bootstrap of few faces is a little too high, as is the error itself; of one person's faces
+    the limits are nan.
     """
     if isinstance(scores, Scores):
         sure, true = scores.scores, scores.labels.astype(np.float64)
@@ -88,6 +95,8 @@ def calibration_error(scores: Scores | ClassScores, identities: Identities = Non
         sure, true = scores.of_said, (scores.said == scores.labels).astype(np.float64)
     bins = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
     one = _error(np.ones((1, len(bins))), bins, sure, true)
+    if people_among(len(bins), identities) == 1:
+        return Interval(float(one[0]), math.nan, math.nan)
     weights = resampled_weights(len(bins), identities)
     return percentiles(float(one[0]), _error(weights, bins, sure, true))
 
@@ -99,14 +108,20 @@ def _error(weights: Floats, bins: np.ndarray, sure: Floats, true: Floats) -> Flo
     return np.asarray(gaps.sum(axis=1) / weights.sum(axis=1))
 
 
-def fit_temperature(scores: Scores | ClassScores) -> float:
-    """Return the temperature at which these scores have the least cross-entropy."""
+def fit_temperature(scores: Scores | ClassScores) -> float | None:
+    """Return the temperature at which these scores have the least cross-entropy.
+
+    None where there is none: of scores that make no mistake, the steeper the better.
+    """
+    if (scores.said == scores.labels).all():
+        return None
 
     def loss(log_temperature: float) -> float:
         mended = tempered(scores, float(np.exp(log_temperature)))
         return -float(np.log(np.maximum(mended.of_label, _LEAST)).mean())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+    best = minimize_scalar(loss, bounds=(-_STEEPEST, _STEEPEST), method="bounded").x
+    return float(np.exp(best)) if abs(best) < 0.99 * _STEEPEST else None
 
 
 def tempered(scores: Scores | ClassScores, temperature: float) -> Scores | ClassScores:

@@ -45,7 +45,8 @@ class Comparison:
     """How the second run differs from the first, on the same faces.
 
     Attributes:
-        n: faces. people: whose they are; each another's where nobody knows.
+        n: faces. of: how many each run was asked about. people: whose the faces are; each
+            another's where nobody knows.
         first, second: names of the runs.
         only_first, only_second: faces that one of them alone gets right.
         mcnemar_p: how easily chance alone would make these two counts so unequal, if every face
@@ -56,6 +57,7 @@ class Comparison:
 
     faces: str
     n: int
+    of: tuple[int, int]
     people: int
     first: str
     second: str
@@ -76,13 +78,14 @@ class Comparison:
         """Return what a person reads."""
         area = "-" if self.roc_auc is None else self.roc_auc.cell("+")
         whose, hint = "", ""
+        left = "" if set(self.of) == {self.n} else f" of {self.of[0]:,} and {self.of[1]:,}"
         if self.people < self.n:
             whose = f" of {self.people:,} people, who are resampled whole"
             hint = " (which takes each face for another person's: the intervals do not)"
         return (
             f"# {self.second} against {self.first}\n\n"
-            f"On the same {self.n:,} faces ({self.faces}){whose}; a positive number is in favour "
-            f"of {self.second}.\n\n"
+            f"On the same {self.n:,} faces ({self.faces}){left}{whose}; a positive number is in "
+            f"favour of {self.second}.\n\n"
             "| measure | difference, 95 % interval |\n|---|---|\n"
             f"| share told right | {self.accuracy.cell('+')} |\n"
             f"| ROC-AUC, mask or none | {area} |\n\n"
@@ -103,6 +106,8 @@ class Predictions:
     """Probability of a mask worn well, among mask worn well and none."""
     people: tuple[str, ...]
     """Whose faces they are; empty where nobody knows."""
+    source: tuple[str, ...]
+    """Folder, split and occluders that they are of."""
 
     def only(self, places: Sequence[int]) -> Predictions:
         """Return some of the faces."""
@@ -112,6 +117,7 @@ class Predictions:
             tuple(self.right[place] for place in places),
             tuple(self.chances[place] for place in places),
             tuple(self.people[place] for place in places),
+            self.source,
         )
 
 
@@ -147,7 +153,9 @@ def compare(config: CompareConfig) -> Comparison:
     from masktrain.resampling import people_among, share_difference
 
     faces = config.faces or _shared(config.runs)
-    first, second = _common(*(_read(run / "eval" / faces) for run in config.runs))
+    every = [_read(run / "eval" / faces) for run in config.runs]
+    _refuse_others(*every)
+    first, second = _common(*every)
     if not first.paths:
         raise CompareError(
             f"the runs were not evaluated on the same faces of {faces}: evaluate both again"
@@ -160,6 +168,7 @@ def compare(config: CompareConfig) -> Comparison:
     return Comparison(
         faces=faces,
         n=len(first.paths),
+        of=(len(every[0].paths), len(every[1].paths)),
         people=people_among(len(people), people),
         first=names[0],
         second=names[1],
@@ -209,6 +218,16 @@ def _common(first: Predictions, second: Predictions) -> tuple[Predictions, Predi
     return first.only([one for one, _ in pairs]), second.only([two for _, two in pairs])
 
 
+def _refuse_others(first: Predictions, second: Predictions) -> None:
+    """Raise CompareError for faces of two folders, unless they have the same names throughout."""
+    if first.source != second.source and set(first.paths) != set(second.paths):
+        one, two = (", ".join(each.source) for each in (first, second))
+        raise CompareError(
+            f"the runs were evaluated on other faces ({one}; {two} as folder, split, occluders): "
+            "evaluate both on the same ones"
+        )
+
+
 def _shared(runs: Sequence[Path]) -> str:
     names = [{path.parent.name for path in run.glob("eval/*/predictions.csv")} for run in runs]
     for run, found in zip(runs, names, strict=True):
@@ -224,7 +243,8 @@ def _shared(runs: Sequence[Path]) -> str:
 def _read(folder: Path) -> Predictions:
     path = folder / "predictions.csv"
     try:
-        threshold = json.loads((folder / "metrics.json").read_text("utf-8")).get("threshold")
+        record = json.loads((folder / "metrics.json").read_text("utf-8"))
+        threshold = record.get("threshold")
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         if rows and "said" not in rows[0]:  # masks worn wrongly are no class of such a network
@@ -238,6 +258,7 @@ def _read(folder: Path) -> Predictions:
         tuple(right for right, _ in told),
         tuple(chance for _, chance in told),
         tuple(row.get("identity") or "" for row in rows),
+        tuple(str(record.get(name) or "-") for name in ("data", "split", "occluders")),
     )
 
 

@@ -219,7 +219,7 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values, ready for JSON and for a checkpoint."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {k: v.as_posix() if isinstance(v, Path) else v for k, v in values.items()}
+        return {name: _plain(value) for name, value in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
@@ -237,6 +237,12 @@ class TrainConfig:
         """Return the side of the crops in an epoch: `training_px`, and full after a restart."""
         first, *_ = (*self.restarts, self.epochs)
         return full_px if epoch > first else training_px(epoch, first, self.first_px, full_px)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    return value.as_posix() if isinstance(value, Path) else value
 
 
 def training_px(epoch: int, epochs: int, first_px: int, full_px: int) -> int:

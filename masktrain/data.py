@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from MaskTheFace.images import ImageError, list_images, read_image
+from MaskTheFace.images import ImageError, list_images, read_image, relative_name
 from MaskTheFace.manifest import MANIFEST, read_manifest, rows_by_path
 from masktrain.augment import Transform
 from masktrain.multiclass import CLASSES as CLASSES
@@ -137,9 +137,9 @@ def load_crops(
     return Crops(
         images=np.array([image for _, _, image in good], np.uint8),
         labels=np.array([label for _, label, _ in good], np.int64),
-        paths=tuple(path.relative_to(root).as_posix() for path, _, _ in good),
+        paths=tuple(relative_name(path, root) for path, _, _ in good),
         root=root,
-        skipped=tuple((path.relative_to(root).as_posix(), reason) for path, reason in bad),
+        skipped=tuple((relative_name(path, root), reason) for path, reason in bad),
         left_out=0 if 2 in labels else count_images(folder / LEFT_OUT),
     )
 

@@ -139,7 +139,8 @@ def _markdown(block: Block, folder: Path) -> str:
             return "\n".join(f"- {item}" for item in items)
         case Table(head, rows):
             lines = [head, ("---",) * len(head), *rows]
-            return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+            rows_of_text = (" | ".join(map(table_text, line)) for line in lines)
+            return "\n".join(f"| {row} |" for row in rows_of_text)
         case Code(text):
             return f"```bash\n{text}\n```"
         case Picture(path, caption):
@@ -147,5 +148,6 @@ def _markdown(block: Block, folder: Path) -> str:
             return f"{shown}\n\n*{caption}*" if caption else shown
 
 
-def _cell(text: str) -> str:
+def table_text(text: str) -> str:
+    """Return text as a Markdown table holds it."""
     return text.replace("|", "\\|")

@@ -91,29 +91,32 @@ def evaluate(config: EvaluateConfig) -> Result:
     Raises:
         CheckpointError: the weights are missing or damaged.
         DataError: there is nothing to evaluate in the folder.
-        ValueError: the device cannot be used.
+        ValueError: the device cannot be used; the results would replace those of other faces.
         NonFiniteError: the network gives nan.
     """
     from masktrain.calibration import calibration_of
     from masktrain.data import wear_by_path
     from masktrain.evaluation_files import Result
     from masktrain.multiclass import measure
-    from masktrain.predictor import Predictor, default_split, faces_label
+    from masktrain.predictor import Predictor, faces_label, split_of
     from masktrain.run_folder import results_folder
     from masktrain.slices import facts_of, identities_of, slice_scores
 
+    data, split = split_of(config.data, config.split)
+    config = dataclasses.replace(config, data=data, split=split)
     asked = Predictor.open(config.weights, config.device, config.batch_size)
-    split = default_split(config.data) if config.split is None else config.split
+    label = faces_label(data, split) + ("-occluded" if config.occluders else "")
+    folder = config.output or results_folder(asked.weights, "eval", label)
+    _refuse_other_faces(folder, data)
     threshold = _threshold(asked, config)
-    crops, before = _with_occluders(asked.load(config.data, split), config)
+    crops, before = _with_occluders(asked.load(data, split), config)
     scores = asked.score(crops)
     crops, wrongly = _score_wrongly(asked, crops, config, split, threshold[0])
-    known = wear_by_path(config.data)
+    known = wear_by_path(data)
     ways = [known.get(path, "") for path in crops.paths]
-    label = faces_label(config.data, split) + ("-occluded" if before else "")
-    facts = {**facts_of(config.data, crops.paths, config.facts), **before}
-    validation = _validation(asked, config.chosen_on)
-    identities = identities_of(config.data, crops.paths, config.facts)
+    facts = {**facts_of(data, crops.paths, config.facts), **before}
+    validation = None if _judged_on(asked, config) else _validation(asked, config.chosen_on)
+    identities = identities_of(data, crops.paths, config.facts)
     return Result(
         evaluation=measure(scores, *threshold, ways, identities),
         scores=scores,
@@ -123,9 +126,9 @@ def evaluate(config: EvaluateConfig) -> Result:
         calibration=calibration_of(scores, validation, config.chosen_on, identities),
         identities=identities,
         source=asked.source()
-        | {"data": config.data.as_posix(), "split": split, "occluders": config.occluders},
+        | {"data": data.as_posix(), "split": split, "occluders": config.occluders},
         label=label,
-        folder=config.output or results_folder(asked.weights, "eval", label),
+        folder=folder,
     )
 
 
@@ -205,7 +208,31 @@ def _threshold(asked: Predictor, config: EvaluateConfig) -> tuple[float, str]:
             "or are of smaller crops than it is used on; give a number"
         )
     two = scores.without_third() if isinstance(scores, ClassScores) else scores
-    return choose_threshold(two, wanted), f"{wanted} on {config.chosen_on}"
+    here = ", the faces judged here" if _judged_on(asked, config) else ""
+    return choose_threshold(two, wanted), f"{wanted} on {config.chosen_on}{here}"
+
+
+def _judged_on(asked: Predictor, config: EvaluateConfig) -> bool:
+    """Return whether the faces to be judged are those that choose threshold and temperature."""
+    from masktrain.predictor import same_folder
+
+    run = asked.classifier.config
+    if config.chosen_on == "val":
+        return config.split == "val" and same_folder(run.get("data"), config.data)
+    return config.split is None and same_folder(run.get("real_val"), config.data)
+
+
+def _refuse_other_faces(folder: Path, data: Path) -> None:
+    """Raise ValueError where a folder holds results on faces of another folder."""
+    import json
+
+    from masktrain.predictor import same_folder
+
+    path = folder / "metrics.json"
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8")).get("data")
+        if before and not same_folder(before, data):
+            raise ValueError(f"{folder} holds results on {before}, not {data}: give --output")
 
 
 def _validation(asked: Predictor, series: str) -> AnyScores | None:

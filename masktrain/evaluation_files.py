@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,10 +50,15 @@ def write_result(result: Result) -> None:
     from masktrain.pictures import top_losses
 
     result.folder.mkdir(parents=True, exist_ok=True)
+    # Of two evaluations no mixture must stay: what is stopped here has no numbers.
+    (result.folder / "metrics.json").unlink(missing_ok=True)
     _write_figures(result)
     _write_predictions(result)
     write_bytes(result.folder / "slices.md", result.slices.markdown().encode())
-    write_image(result.folder / "top_losses.jpg", top_losses(result.crops, result.scores))
+    found = result.evaluation
+    threshold = found.threshold if isinstance(found, Evaluation) else 0.5
+    worst = top_losses(result.crops, result.scores, threshold)
+    write_image(result.folder / "top_losses.jpg", worst)
     record = result.evaluation.to_dict() | result.source
     record["calibration"] = result.calibration.to_dict()
     record["slices"] = result.slices.to_dict()
@@ -90,10 +96,11 @@ def _write_figures(result: Result) -> None:
 
 def _write_predictions(result: Result) -> None:
     """Write a row for each crop: what it is, what the network says, and what the person may do."""
-    path = result.folder / "predictions.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows(_prediction_rows(result))
+    from MaskTheFace.images import write_bytes
+
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(_prediction_rows(result))
+    write_bytes(result.folder / "predictions.csv", table.getvalue().encode())
 
 
 def _prediction_rows(result: Result) -> Iterator[tuple[object, ...]]:

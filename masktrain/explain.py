@@ -1,12 +1,14 @@
 """Where does a network look? ``python -m masktrain.explain --weights RUN --data FOLDER``.
 
 Grad-CAM and occlusion maps of true and false positives and negatives, as pictures; and for data
-that masktrain.prepare drew, the share of heat inside the mask's exact alpha, by kind of mask, way
-of wearing it, class and answer. Writes explain.md, explain.json and a picture for each outcome.
+that masktrain.prepare drew, the share of heat inside the mask's exact alpha, by class and answer, mask,
+way of wearing it and all that evaluation slices by. Writes explain.md, explain.json and a picture
+for each outcome.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +22,7 @@ from MaskTheFace.commands import run_command
 # torch, captum, matplotlib and OpenCV take seconds to import: --help does without them.
 if TYPE_CHECKING:
     from masktrain.explain_report import Report
+    from masktrain.heat import FaceHeat
     from masktrain.heat_figures import Panel
     from masktrain.mask_regions import PreparedFaces
 
@@ -104,26 +107,26 @@ def explain(config: ExplainConfig) -> Explanation:
     from masktrain.heat_maps import Looker
     from masktrain.mask_regions import read_prepared, shows_nobody
     from masktrain.outcomes import answers_of, pick_measured, pick_shown
-    from masktrain.predictor import Predictor, default_split, faces_label
+    from masktrain.predictor import Predictor, faces_label, split_of
     from masktrain.run_folder import results_folder
 
     asked = Predictor.open(config.weights, config.device, config.batch_size)
-    split = default_split(config.data) if config.split is None else config.split
-    crops = asked.load(config.data, split)
-    prepared = read_prepared(config.data)
+    data, split = split_of(config.data, config.split)
+    crops = asked.load(data, split)
+    prepared = read_prepared(data)
     answers = answers_of(asked.score(crops), asked.classifier.threshold)
     shown = pick_shown(answers, SHOWN, config.seed)
     measured = pick_measured(answers, config.limit, config.seed).tolist() if prepared else []
     looker = Looker(asked.classifier, asked.device, config.methods, config.batch_size, prepared)
     looked = looker.look(crops, answers, measured, [*chain(*shown.values())])
     source = asked.source() | {
-        "data": config.data.as_posix(),
+        "data": data.as_posix(),
         "split": split,
         "n": len(crops),
         "outcomes": answers.count(),
         "skipped": len(crops.skipped),
         "seed": config.seed,
-        "shows_nobody": shows_nobody(config.data),
+        "shows_nobody": shows_nobody(data),
     }
     report = Report(
         source=source,
@@ -133,15 +136,24 @@ def explain(config: ExplainConfig) -> Explanation:
             for name, some in shown.items()
         ),
         follow=looked.cells.follow if looked.cells else None,
-        faces=tuple(looked.faces),
-        no_numbers=_why_no_numbers(config.data, prepared, len(looked.faces)),
+        faces=_with_facts(looked.faces, data),
+        no_numbers=_why_no_numbers(data, prepared, len(looked.faces)),
         left_out=tuple(looked.left_out),
     )
     panels = {name: [looked.panels[place] for place in some] for name, some in shown.items()}
-    folder = config.output or results_folder(
-        asked.weights, "explain", faces_label(config.data, split)
-    )
+    folder = config.output or results_folder(asked.weights, "explain", faces_label(data, split))
     return Explanation(report, panels, folder)
+
+
+def _with_facts(faces: Sequence[FaceHeat], data: Path) -> tuple[FaceHeat, ...]:
+    """Add what is known of each face: pose, size, colour of the mask, age ..."""
+    from masktrain.slices import facts_of
+
+    facts = facts_of(data, [face.path for face in faces])
+    return tuple(
+        dataclasses.replace(face, facts={name: values[place] for name, values in facts.items()})
+        for place, face in enumerate(faces)
+    )
 
 
 def write_explanation(explanation: Explanation) -> None:

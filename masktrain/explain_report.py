@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from masktrain.heat_figures import NAMES
 from masktrain.metrics import Interval, json_safe
 from masktrain.multiclass import CLASSES
 from masktrain.outcomes import OUTCOMES
+from masktrain.slices import ordered
 
 MIN_FACES = 5
 """A slice of fewer faces is listed, but not named as the worst."""
@@ -26,7 +27,6 @@ FOLLOWS = 0.5
 """A cell that follows its place by less than this says little about where."""
 SHOWN_LEFT_OUT = 5
 TITLES = {"answer": "class and answer", "template": "mask", "wear": "worn"}
-SLICES = ("template", "wear")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Row:
     """Where the heat of some faces lies, by one method.
 
     Attributes:
-        kind: answer, template or wear. name: of the slice.
+        kind: answer, template, wear or the name of a fact. name: of the slice.
         faces: how many; those whose map has no heat among them.
         focus: by region.
     """
@@ -128,8 +128,13 @@ class Report:
         ]
         return "\n".join(lines)
 
+    @cached_property
+    def sliced_by(self) -> tuple[str, ...]:
+        """What faces are sliced by: their masks, and all else that is known of them."""
+        return "template", "wear", *_facts(self.faces)
+
     def _worst_names(self, method: str) -> dict[str, str | None]:
-        found = {kind: worst_of(self.rows, method, kind) for kind in SLICES}
+        found = {kind: worst_of(self.rows, method, kind) for kind in self.sliced_by}
         return {kind: row.name if row else None for kind, row in found.items()}
 
     def _warning(self) -> list[str]:
@@ -154,13 +159,11 @@ class Report:
         lines = ["## Share of heat inside the mask", "", *_EXPLAINED, ""]
         for method in self.methods:
             lines += [f"### {NAMES[method]}", ""]
-            for kind in TITLES:
+            for kind in ("answer", *self.sliced_by):
                 if chosen := [r for r in self.rows if r.method == method and r.kind == kind]:
-                    lines += [*_table(TITLES[kind], chosen), ""]
-            lines += [
-                *(_worst_line(worst_of(self.rows, method, kind), kind) for kind in SLICES),
-                "",
-            ]
+                    lines += [*_table(TITLES.get(kind, kind), chosen), ""]
+            worst = [(worst_of(self.rows, method, kind), kind) for kind in self.sliced_by]
+            lines += [*(_worst_line(row, kind) for row, kind in worst), ""]
         if self.left_out:
             lines.append(f"Left out {len(self.left_out):,} faces without a known mask:")
             lines += [f"- {why}" for _, why in self.left_out[:SHOWN_LEFT_OUT]]
@@ -211,13 +214,24 @@ def _slices(faces: Sequence[FaceHeat]) -> list[tuple[str, str, list[FaceHeat]]]:
     well = [face for face in told if face.label == 1]
     found += _by("template", well, lambda face: face.template)
     found += _by("wear", told, lambda face: face.wear)
+    for fact in _facts(faces):
+        found += _by(fact, well, partial(_fact_of, fact))
     return [entry for entry in found if entry[2]]
+
+
+def _facts(faces: Sequence[FaceHeat]) -> tuple[str, ...]:
+    """Return the names of what is known of some faces, in order, but for wear, a kind by itself."""
+    return tuple(dict.fromkeys(name for face in faces for name in face.facts if name != "wear"))
+
+
+def _fact_of(name: str, face: FaceHeat) -> str:
+    return face.facts.get(name, "")
 
 
 def _by(
     kind: str, faces: Sequence[FaceHeat], key: Callable[[FaceHeat], str]
 ) -> list[tuple[str, str, list[FaceHeat]]]:
-    names = sorted({key(face) for face in faces} - {""})
+    names = ordered({key(face) for face in faces} - {""})
     return [(kind, name, [face for face in faces if key(face) == name]) for name in names]
 
 
@@ -270,10 +284,8 @@ def _short(found: Focus) -> str:
 
 
 def _worst_line(row: Row | None, kind: str) -> str:
+    title = TITLES.get(kind, kind)
     if row is None:
-        return f"- {TITLES[kind]}: no slice has {MIN_FACES} faces, none is named as the worst."
+        return f"- {title}: no slice has {MIN_FACES} faces, none is named as the worst."
     mask = row.focus[MASK]
-    return (
-        f"- Worst slice: {TITLES[row.kind]} **{row.name}**, {mask.times.cell()} times chance, "
-        f"n = {mask.n}."
-    )
+    return f"- Worst slice: {title} **{row.name}**, {mask.times.cell()} times chance, n = {mask.n}."

@@ -177,6 +177,7 @@ class FaceHeat:
         label: its true class, a place in `multiclass.CLASSES`; said: the network's answer.
         score: probability of what was said.
         template: the mask's art; wear: how it is worn; empty where there is no mask or none known.
+        facts: what else is known of it, by name, as evaluation slices by.
         areas: share of the picture that each region takes up; empty where no region is known.
         shares: by method, share of heat inside each region.
     """
@@ -189,6 +190,7 @@ class FaceHeat:
     wear: str = ""
     areas: Mapping[str, float] = field(default_factory=dict)
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def right(self) -> bool:

@@ -100,9 +100,9 @@ def evaluation_figures(run: Path) -> dict[str, Figure]:
     from masktrain.resampling import pr_band, roc_band
 
     found: dict[str, Figure] = {}
-    for path in sorted(run.glob("eval/*/predictions.csv")):
+    for path in sorted(run.glob("eval/*/metrics.json")):  # the last file of an evaluation
         label, scores = path.parent.name, read_predictions(path.parent)
-        record = json.loads((path.parent / "metrics.json").read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8"))
         curves = named_views(label, scores)
         alone = [record.get("split") is None and view.both_classes for _, view in curves]
         for kind, draw, band in (("roc", roc_figure, roc_band), ("pr", pr_figure, pr_band)):

@@ -51,10 +51,16 @@ def prediction_sheet(crops: Crops, scores: AnyScores) -> np.ndarray:
     return _sheet(crops, chosen, [_verdict(scores, i) for i in chosen])
 
 
-def top_losses(crops: Crops, scores: AnyScores) -> np.ndarray:
-    """Return the crops that the network gets most wrong, worst first, with its scores."""
+def top_losses(crops: Crops, scores: AnyScores, threshold: float = 0.5) -> np.ndarray:
+    """Return the crops that the network gets most wrong, worst first, with its scores.
+
+    Args:
+        crops: What it was shown.
+        scores: What it said.
+        threshold: For two classes: from which score on a face counts as masked.
+    """
     chosen = np.argsort(scores.of_label, kind="stable")[:SHOWN]
-    return _sheet(crops, chosen, [_verdict(scores, i) for i in chosen])
+    return _sheet(crops, chosen, [_verdict(scores, i, threshold) for i in chosen])
 
 
 def spread(size: int) -> np.ndarray:
@@ -62,10 +68,13 @@ def spread(size: int) -> np.ndarray:
     return np.unique(np.linspace(0, size - 1, min(size, SHOWN)).round().astype(np.int64))
 
 
-def _verdict(scores: AnyScores, index: int) -> str:
-    said = int(scores.said[index])
+def _verdict(scores: AnyScores, index: int, threshold: float = 0.5) -> str:
+    if isinstance(scores, Scores):
+        sure = scores.scores[index]
+        said = int(sure >= threshold)
+    else:
+        sure, said = scores.of_said[index], int(scores.said[index])
     mark = "" if said == scores.labels[index] else " x"
-    sure = scores.scores[index] if isinstance(scores, Scores) else scores.of_said[index]
     return f"{CLASSES[said]} {sure:.2f}{mark}"
 
 

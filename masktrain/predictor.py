@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from MaskTheFace.manifest import MANIFEST
 from masktrain.augment import eval_transform
 from masktrain.config import TrainConfig
 from masktrain.data import CLASSES, CROP_PX, Crops, eval_loader, load_crops, resized
 from masktrain.engine import AnyScores, collect_scores, pick_device
 from masktrain.model import Classifier, load_classifier
+from masktrain.prepare import SPLITS
 from masktrain.run_folder import weights_file
 
 
@@ -89,10 +91,23 @@ class Predictor:
         }
 
 
-def default_split(data: Path) -> str | None:
-    """Return test for a prepared data set, None for a folder with the classes inside."""
+def split_of(data: Path, split: str | None = None) -> tuple[Path, str | None]:
+    """Return a folder of faces and the split that is meant.
+
+    Args:
+        data: prepared data, one of its splits, or a folder with the classes inside.
+        split: train, val, test; None: what ``data`` says, of prepared data test.
+    """
+    if split is None and data.name in SPLITS and (data.parent / MANIFEST).is_file():
+        return data.parent, data.name
     flat = any((data / name).is_dir() for name in CLASSES)
-    return "test" if (data / "test").is_dir() and not flat else None
+    prepared = (data / "test").is_dir() and not flat
+    return data, "test" if split is None and prepared else split
+
+
+def same_folder(one: str | Path | None, other: Path) -> bool:
+    """Return whether two paths name one folder, which need not be there any more."""
+    return one is not None and os.path.abspath(one) == os.path.abspath(other)
 
 
 def faces_label(data: Path, split: str | None) -> str:

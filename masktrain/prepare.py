@@ -10,7 +10,8 @@ import dataclasses
 import json
 import os
 import sys
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,6 +59,9 @@ BARE, MASKED = "no_mask", "wearing_mask"
 LABELS = (BARE, MASKED, WRONGLY)
 ATTEMPTS = 8
 """So often a face is given another wrongly worn mask before it goes without."""
+CROWD, CROWD_SHARE = 200, 0.1
+"""A folder of more photos, and of more than this share, hardly shows one person (LFW has 530 of
+its best known, 4 %)."""
 SPLITS = ("train", "val", "test")
 LANDMARKS = "landmarks.csv"
 """The 68 points of every bare crop, in its pixels, as `MaskTheFace.landmarks` reads them."""
@@ -108,6 +112,7 @@ def prepare(config: PrepareConfig) -> Path:
         _refuse_new_photos(folder, config)
         return folder
     refs = list_faces(config.faces, config.seed, config.limit)
+    _warn_of_crowds(refs)
     splits = split_identities([ref.identity for ref in refs], config)
     jobs = [FaceJob(ref, splits[ref.identity], folder, config) for ref in refs]
     _style_for(jobs[0])  # refuses unknown mask types before anything is written
@@ -118,6 +123,17 @@ def prepare(config: PrepareConfig) -> Path:
             f"{folder}: cannot be written ({error.strerror or error}); mend that, then run again"
         ) from None
     return folder
+
+
+def _warn_of_crowds(refs: Sequence[FaceRef]) -> None:
+    """Say so where a folder of hundreds would pass as one person: its photos share a split."""
+    (name, most), *_ = Counter(ref.identity for ref in refs).most_common(1)
+    if most > CROWD and most > CROWD_SHARE * len(refs):
+        warnings.warn(
+            f"{name}/ holds {most:,} of {len(refs):,} photos and counts as one person, as every "
+            "folder does; if it shows many, put their photos into the folder above it",
+            stacklevel=3,
+        )
 
 
 def _write_all(jobs: Sequence[FaceJob], folder: Path, config: PrepareConfig) -> None:

@@ -86,9 +86,10 @@ def release(run: Path, name: str, folder: Path) -> tuple[Path, Path]:
         packed = pack(load_checkpoint(best))
     except DoesNotFitError as error:
         raise ReleaseError(f"{best}: {error}") from None
+    text = card(record, name, packed, folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / RELEASED, packed)
-    write_bytes(folder / CARD, card(record, name, packed, folder).encode())
+    write_bytes(folder / CARD, text.encode())
     return folder / RELEASED, folder / CARD
 
 

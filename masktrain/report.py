@@ -107,6 +107,7 @@ def write_run_plots(run: Path) -> list[Path]:
     figures = run_figures(run)
     written = [save_figure(figure, run / f"{name}.png") for name, figure in figures.items()]
     table = results_table(run)
+    (run / "results.md").unlink(missing_ok=True)
     if table:
         (run / "results.md").write_text(table, encoding="utf-8")
         written.append(run / "results.md")

@@ -23,7 +23,7 @@ from masktrain.report_results import (
     results,
     slices,
 )
-from masktrain.run_record import RunRecord, cell
+from masktrain.run_record import RunRecord, cell, mask_or_none
 
 RECIPE = {
     "model": "network",
@@ -91,7 +91,7 @@ def _summary(run: RunRecord) -> list[Block]:
     if name is None:
         return [Paragraph("No real faces that chose nothing were judged yet: no headline.")]
     found = run.evaluations[name]
-    two = found.get("two_classes") or found
+    two = mask_or_none(found)
     parts = [
         f"**Headline.** On {two['n']:,} real faces ({name}) that chose nothing, mask or none: "
         f"ROC-AUC {cell(two['roc_auc'])}, balanced accuracy {cell(two['balanced_accuracy'])} "
@@ -326,7 +326,7 @@ def _headline_line(run: RunRecord) -> str:
     if run.headline is None:
         return "none yet"
     found = run.evaluations[run.headline]
-    two = found.get("two_classes") or found
+    two = mask_or_none(found)
     return (
         f"{run.headline}: ROC-AUC {cell(two['roc_auc'])}, "
         f"balanced accuracy {cell(two['balanced_accuracy'])}"

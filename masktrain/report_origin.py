@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from masktrain.config import PrepareConfig
 from masktrain.document import Block, Code, Heading, Paragraph, Picture, Table
-from masktrain.run_record import RunRecord
+from masktrain.run_folder import WEIGHTS, is_best
+from masktrain.run_record import RunRecord, mask_or_none
 
 WATTS_A_CORE = 10
 """Assumed draw of a busy server core with its share of memory and cooling."""
@@ -71,26 +73,35 @@ def reproduce(run: RunRecord) -> list[Block]:
 
 def commands(run: RunRecord) -> list[str]:
     """Return the commands that made the run and its numbers, as far as its files say."""
-    name = run.folder.resolve().name
-    found = []
-    if run.prepared:
-        found.append(_prepare_command(run))
-    words = run.environment.get("command", ())
-    if words:
-        found.append("python -m masktrain." + " ".join(words).replace("train.py", "train"))
-    for record in run.evaluations.values():
-        split = f" --split {record['split']}" if record["split"] else ""
-        data = record.get("data", "<data>")
-        share = record.get("occluders")
-        before = f" --occluders {share:g}" if share else ""
-        words = f"--weights runs/{name} --data {data}{split}{before}"
-        found.append(f"python -m masktrain.evaluate {words}")
-    return found
+    found = [_prepare_command(run)] if run.prepared else []
+    later = run.environment.get("resumed", ())
+    # Going on where a run was stopped changes no result; going on for longer does.
+    for part in (run.environment, *(one for one in later if "--epochs" in one["command"])):
+        if words := part.get("command", ()):
+            module = Path(words[0]).stem
+            found.append(shlex.join(["python", "-m", f"masktrain.{module}", *words[1:]]))
+    return found + [_evaluate_command(run, record) for record in run.evaluations.values()]
+
+
+def _evaluate_command(run: RunRecord, record: Mapping[str, Any]) -> str:
+    """Return the command that judged the run on some faces."""
+    weights = Path(record.get("weights", WEIGHTS[0]))
+    own = Path("runs") / run.folder.resolve().name
+    words = ["--weights", str(own if is_best(weights) else weights)]
+    words += ["--data", record.get("data", "DATA")]
+    if record["split"]:
+        words += ["--split", record["split"]]
+    if record.get("occluders"):
+        words += ["--occluders", f"{record['occluders']:g}"]
+    two = mask_or_none(record)
+    if two.get("threshold_from", "fixed") != "fixed":
+        words += ["--threshold", f"{two['threshold']:g}"]
+    return shlex.join(["python", "-m", "masktrain.evaluate", *words])
 
 
 def _prepare_command(run: RunRecord) -> str:
     """Return the command that prepared its faces: every setting that is not the default."""
-    words = [f"python -m masktrain.prepare --faces {run.prepared.get('faces')}"]
+    words = ["python", "-m", "masktrain.prepare", "--faces", str(run.prepared.get("faces"))]
     usual = asdict(PrepareConfig())
     for name in sorted(usual.keys() & run.prepared.keys() - {"faces", "output", "workers"}):
         value, flag = run.prepared[name], name.replace("_", "-")
@@ -100,8 +111,9 @@ def _prepare_command(run: RunRecord) -> str:
             words.append(f"--{flag}")
         else:
             several = value if isinstance(value, list) else [value]
-            words.append(f"--{flag} {' '.join(map(str, several))}")
-    return " ".join([*words, f"--output {run.data.get('data', run.config.get('data'))}"])
+            words += [f"--{flag}", *map(str, several)]
+    data = run.data.get("data", run.config.get("data"))
+    return shlex.join([*words, "--output", str(data)])
 
 
 def _hours(run: RunRecord) -> float:

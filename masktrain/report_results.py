@@ -98,7 +98,8 @@ def calibration(run: RunRecord) -> list[Block]:
     text = (
         "The mean gap between the probability that the network states and the share of cases in "
         f"which it is right, over {BINS} bins (ECE). The temperature was fitted on validation "
-        f"scores alone ({', '.join(sorted(fitted)) or 'none were kept'}); it changes no answer."
+        f"scores alone ({', '.join(sorted(fitted)) or 'none were kept'}); it changes no "
+        "answer at one half."
     )
     blocks: list[Block] = [Heading("Calibration"), Paragraph(text), Table(head, tuple(rows))]
     name = run.headline

@@ -50,15 +50,26 @@ def resampled_weights(
         resamples: R.
         seed: of the draw.
     """
-    names = list(identities) if identities is not None else [""] * count
-    if len(names) != count:
-        raise ValueError(f"{len(names)} identities for {count} faces")
-    people = [name or f"\0{place}" for place, name in enumerate(names)]
-    _, of_face = np.unique(people, return_inverse=True)
+    of_face = _people(count, identities)
     several = int(of_face.max()) + 1
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(several, np.full(several, 1 / several), size=resamples)
     return drawn[:, of_face].astype(np.float64)
+
+
+def _people(count: int, identities: Identities) -> NDArray[np.intp]:
+    """Return the number of the person that each face shows, (N,), from 0."""
+    names = list(identities) if identities is not None else [""] * count
+    if len(names) != count:
+        raise ValueError(f"{len(names)} identities for {count} faces")
+    people = [name or f"\0{place}" for place, name in enumerate(names)]
+    return np.unique(people, return_inverse=True)[1]
+
+
+def _people_a_class(scores: Scores, identities: Identities) -> int:
+    """Return how many people the class with fewer of them shows."""
+    people = _people(len(scores.labels), identities)
+    return min(len(set(people[scores.labels == label].tolist())) for label in (0, 1))
 
 
 def percentiles(value: float, resampled: Floats) -> Interval:
@@ -68,16 +79,18 @@ def percentiles(value: float, resampled: Floats) -> Interval:
 
 
 def auc_by_identity(scores: Scores, identities: Identities) -> Interval:
-    """Return ROC-AUC with an interval that knows who is who.
+    """Return ROC-AUC with an interval that knows who is who; its limits are nan where one person
+    makes up a class: how others differ nobody can say then.
 
     Raises:
         ValueError: only one class is present.
     """
     roc_points(scores)
+    several = _people_a_class(scores, identities)
+    if several == 1:
+        return Interval(scores.auc, math.nan, math.nan)
     if scores.auc == 1.0:
         # No resample of a perfect ranking is less: people are the trials then, as in `metrics`.
-        names = identities or [str(place) for place in range(len(scores.labels))]
-        several = min(len(set(np.array(names)[scores.labels == label])) for label in (0, 1))
         return Interval(1.0, wilson(several, several).low, 1.0)
     tpr, fpr = _rates(scores, resampled_weights(len(scores.labels), identities))
     return percentiles(scores.auc, np.asarray(np.trapezoid(tpr, fpr, axis=1)))
@@ -97,13 +110,18 @@ def auc_difference(first: Scores, second: Scores, identities: Identities = None)
     if not np.array_equal(first.labels, second.labels):
         raise ValueError("both must have scored the same faces in the same order")
     roc_points(first)
-    if people_among(len(first.labels), identities) == 1:
-        return Interval(second.auc - first.auc, math.nan, math.nan)
+    several, apart = _people_a_class(first, identities), second.auc - first.auc
+    if np.array_equal(first.scores, second.scores):
+        return Interval(0.0, 0.0, 0.0)
+    if several == 1:
+        return Interval(apart, math.nan, math.nan)
     weights = resampled_weights(len(first.labels), identities)
     one, two = (
         np.asarray(np.trapezoid(*_rates(scores, weights), axis=1)) for scores in (first, second)
     )
-    return percentiles(second.auc - first.auc, two - one)
+    if not np.nan_to_num(two - one).any():  # no resample differs: people are the trials then
+        return paired_difference(np.zeros(several, bool), np.zeros(several, bool))
+    return percentiles(apart, two - one)
 
 
 def share_difference(first: NDArray[Any], second: NDArray[Any], identities: Identities) -> Interval:
@@ -129,30 +147,37 @@ def share_difference(first: NDArray[Any], second: NDArray[Any], identities: Iden
 
 def people_among(count: int, identities: Identities) -> int:
     """Return how many people so many faces show; where nobody knows, each is another's."""
-    names = identities or [""] * count
-    return len({name or place for place, name in enumerate(names)})
+    return int(_people(count, identities or None).max(initial=-1)) + 1
 
 
-def roc_band(scores: Scores, identities: Identities = None) -> Band:
+def roc_band(scores: Scores, identities: Identities = None) -> Band | None:
     """Return the 95 % band of a ROC curve: sensitivity at each false-positive rate of a grid.
+
+    None where one person makes up a class, as for `auc_by_identity`.
 
     Raises:
         ValueError: only one class is present.
     """
     roc_points(scores)
+    if _people_a_class(scores, identities) == 1:
+        return None
     tpr, fpr = _rates(scores, resampled_weights(len(scores.labels), identities))
     rows = [np.interp(GRID, x, y) for x, y in zip(fpr, tpr, strict=True) if np.isfinite(x).all()]
     low, high = np.percentile(rows, LEVEL, axis=0)
     return Band(GRID, low, high)
 
 
-def pr_band(scores: Scores, identities: Identities = None) -> Band:
+def pr_band(scores: Scores, identities: Identities = None) -> Band | None:
     """Return the 95 % band of a precision-recall curve: precision at each recall of a grid.
+
+    None where one person makes up a class, as for `auc_by_identity`.
 
     Raises:
         ValueError: only one class is present.
     """
     pr_points(scores)
+    if _people_a_class(scores, identities) == 1:
+        return None
     weights = resampled_weights(len(scores.labels), identities)
     hits, alarms = _found(scores, weights)
     rows = []

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,8 @@ RELEASES = Path(__file__).parents[1] / "reports" / "weights"
 RELEASED = "model.safetensors"
 WEIGHTS = ("weights/best.pt", "weights.pt")
 """Where a run keeps its best weights; the second in reports/."""
+ABOUT_WEIGHTS = ("eval", "probes", "explain", "predictions", "compare")
+"""Folders of a run about its best weights."""
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn")
 
 
@@ -57,6 +60,25 @@ def note_resume(run: Path, environment: dict[str, Any]) -> None:
         record = {}
     record.setdefault("resumed", []).append(environment)
     write_json(path, record)
+
+
+def set_aside(run: Path, epochs: int) -> Path:
+    """Move what was found out about the weights of a run into until-<epochs>/, with the weights.
+
+    Reports and cards of the run never mix it with what is found out about later weights.
+
+    Returns:
+        The folder, with eval/, probes/ and more as they were, config.json and weights/best.pt.
+    """
+    folder = run / f"until-{epochs}"
+    (folder / "weights").mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", WEIGHTS[0]):
+        shutil.copyfile(run / name, folder / name)
+    for name in ABOUT_WEIGHTS:
+        if (run / name).exists():
+            shutil.rmtree(folder / name, ignore_errors=True)
+            (run / name).rename(folder / name)
+    return folder
 
 
 def describe_environment(device: str, precision: str) -> dict[str, Any]:
@@ -98,10 +120,14 @@ def run_of(weights: Path) -> Path:
     return weights.parent.parent if weights.parent.name == "weights" else weights.parent
 
 
+def is_best(weights: Path) -> bool:
+    """Return whether a file holds the weights that a run is known by, and not others of it."""
+    return weights.name in {*(Path(name).name for name in WEIGHTS), RELEASED}
+
+
 def results_folder(weights: Path, kind: str, label: str) -> Path:
     """Return <run folder>/<kind>/<label>; weights that are not the best ones add their name."""
-    best = weights.stem == "best" or weights.name == RELEASED
-    name = label if best else f"{label}-{weights.stem}"
+    name = label if is_best(weights) else f"{label}-{weights.stem}"
     return run_of(weights) / kind / name
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from masktrain.config import SETTINGS
 from masktrain.metrics import Interval
+from masktrain.run_folder import WEIGHTS, is_best
 
 
 class ContentError(ValueError):
@@ -64,11 +65,28 @@ class RunRecord:
 
     @property
     def headline(self) -> str | None:
-        """Name of the real faces that chose nothing, a test by its name first; or None."""
-        chose = Path(self.config.get("real_val") or "").name
-        real = [name for name, found in self.evaluations.items() if found["split"] is None]
-        free = [name for name in real if name != chose]
+        """Name of the real faces that chose nothing, a test by its name first; or None.
+
+        They were shown to the best weights and tell masks from none; where they chose the epoch,
+        a threshold or a temperature, they are not it.
+        """
+        free = [
+            name
+            for name, found in self.evaluations.items()
+            if found["split"] is None
+            and is_best(Path(found.get("weights", WEIGHTS[0])))
+            and mask_or_none(found)
+            and not self._chose(name, found)
+        ]
         return next((name for name in free if "test" in name), free[0] if free else None)
+
+    def _chose(self, name: str, found: Mapping[str, Any]) -> bool:
+        """Return whether the faces of an evaluation had a say in what is judged."""
+        real_val = Path(self.config.get("real_val") or "").name
+        if not real_val or real_val not in (name, Path(found.get("data", "")).name):
+            return False
+        said = (mask_or_none(one).get("threshold_from", "") for one in self.evaluations.values())
+        return self.config.get("select") == "real_val" or any("real_val" in how for how in said)
 
     def read(self, name: Path | str) -> Mapping[str, Any]:
         """Return a JSON file of the run, by its path in the folder.
@@ -84,6 +102,12 @@ class RunRecord:
         except ValueError as error:
             raise ContentError(f"{path} is damaged: {error}") from None
         return record
+
+
+def mask_or_none(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the numbers of mask or none in a metrics.json; empty where a class is missing."""
+    two: Mapping[str, Any] = (found["two_classes"] or {}) if "classes" in found else found
+    return two
 
 
 def cell(interval: Mapping[str, float | None]) -> str:

@@ -57,6 +57,7 @@ from masktrain.run_folder import (
     new_run,
     note_resume,
     save_scores,
+    set_aside,
     write_json,
 )
 from masktrain.slices import sources_of
@@ -226,7 +227,7 @@ def open_session(config: TrainConfig, data: Path) -> Session:
 def _write_more_epochs(session: Session) -> None:
     """Let a run that is done and is to go on keep its new settings; raises ValueError.
 
-    The best epoch so far is compared with the new ones at the full size, where it was judged.
+    What was found out about its weights so far is set aside: others may take their place.
     """
     before = read_run_config(session.run)
     if session.config.epochs == before.epochs:
@@ -236,6 +237,7 @@ def _write_more_epochs(session: Session) -> None:
             f"{session.run} has done {max(session.epoch, 0)} of its {before.epochs} epochs: "
             "resume it without --epochs first"
         )
+    set_aside(session.run, before.epochs)
     write_json(session.run / "config.json", session.config.to_dict())
 
 

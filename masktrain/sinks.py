@@ -54,7 +54,9 @@ class TensorBoardSink:
         # Events of an epoch that is done again are hidden from this step on.
         purge = None if keep_through is None else keep_through + 1
         self._writer: Any = SummaryWriter(str(run / "tensorboard"), purge_step=purge)
-        self._config = {k: str(v) if v is None else v for k, v in config.items()}
+        # Anything else TensorBoard refuses, a list of restarts, say.
+        plain = (int, float, str, bool)
+        self._config = {k: v if isinstance(v, plain) else str(v) for k, v in config.items()}
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Write scalars, and let a TensorBoard that watches see them now."""

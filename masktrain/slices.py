@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from masktrain.document import table_text
 from masktrain.metrics import Interval, Scores, json_safe, wilson
 from masktrain.multiclass import CLASSES, ClassScores
 
@@ -86,7 +87,8 @@ class Slices:
             "| fact | value | n | told right |",
             "|---|---|---|---|",
             *(
-                f"| {row.fact} | {row.value} | {row.n:,} | {row.right.cell()} |"
+                f"| {table_text(row.fact)} | {table_text(row.value)} | {row.n:,} | "
+                f"{row.right.cell()} |"
                 for row in self.rows
             ),
             "",
@@ -132,13 +134,13 @@ def slice_scores(scores: Scores | ClassScores, facts: Facts, threshold: float = 
     rows = []
     for fact, values in {"class": classes, **facts}.items():
         known = np.array(values, str)
-        for value in _ordered(set(known.tolist()) - {""}):
+        for value in ordered(set(known.tolist()) - {""}):
             chosen = right[known == value]
             rows.append(Slice(fact, value, len(chosen), wilson(int(chosen.sum()), len(chosen))))
     return Slices(len(right), wilson(int(right.sum()), len(right)), tuple(rows))
 
 
-def _ordered(values: set[str]) -> list[str]:
+def ordered(values: set[str]) -> list[str]:
     """Sort numbers (in "20 to 39", by the first) as numbers, all else as text."""
     return sorted(values, key=lambda value: (*_leading(value), value))
 
@@ -287,6 +289,8 @@ def _from_csv(path: Path, paths: Sequence[str]) -> dict[str, list[str]]:
     if not any(found):
         raise SlicesError(f"{path}: none of its paths is a crop that is evaluated")
     names = [name for name in rows[0] if name and name not in ("path", "identity")]
+    if "class" in names:
+        raise SlicesError(f"{path}: class is what the folders say; give that column another name")
     facts = {
         name.replace("_", " "): [row[name] or "" if row else "" for row in found] for name in names
     }
@@ -303,7 +307,7 @@ def _rows_by_path(
     rows: Sequence[dict[str, str]], paths: Sequence[str]
 ) -> list[dict[str, str] | None]:
     """Return the row of each crop: that of its path, or of its name where no folder is given."""
-    known = {Path(row["path"]).as_posix(): row for row in rows}
+    known = {Path(row["path"]).as_posix(): row for row in rows if row["path"]}
     return [known.get(crop) or known.get(Path(crop).name) for crop in paths]
 
 
@@ -315,10 +319,10 @@ def identities_of(root: Path, paths: Sequence[str], listed: Path | None = None) 
     """
     from MaskTheFace.manifest import rows_by_path
 
+    known = rows_by_path(root)
+    names = [known[path].identity if path in known else "" for path in paths]
     if listed is not None:
         found = _rows_by_path(_read_csv(listed), paths)
-        named = [row.get("identity") or "" if row else "" for row in found]
-        if any(named):
-            return named
-    known = rows_by_path(root)
-    return [known[path].identity if path in known else "" for path in paths] if known else None
+        told = [row.get("identity") or "" if row else "" for row in found]
+        names = [one or other for one, other in zip(told, names, strict=True)]
+    return names if any(names) else None

@@ -75,7 +75,8 @@ def choose_threshold(scores: Scores, rule: Rule) -> float:
         loss = rule.missed * missed + rule.false_alarm * false_alarms
     else:
         loss = missed / masked + false_alarms / bare
-    return float(at[np.flatnonzero(loss == loss.min()).mean().astype(int)])
+    best = np.flatnonzero(loss == loss.min())  # not always neighbours: the middle one, no mean
+    return float(at[best[len(best) // 2]])
 
 
 def _mistakes(scores: Scores) -> tuple[Floats, Floats, Floats]:

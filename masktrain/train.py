@@ -120,6 +120,8 @@ def data_folder(config: TrainConfig) -> Path:
     """Return the prepared data: `data`, or what `faces` has been, or now is, prepared into."""
     if config.data is not None:
         return config.data
+    if config.resume is not None and (kept := _data_of(config.resume)):
+        return kept
     from masktrain.model import build_model
     from masktrain.prepare import prepare
 
@@ -128,6 +130,20 @@ def data_folder(config: TrainConfig) -> Path:
         build_model(config.model, config.init)
     wear = config.classes == 3
     return prepare(PrepareConfig(faces=config.faces, limit=config.limit, wear=wear))
+
+
+def _data_of(run: Path) -> Path | None:
+    """Return the prepared data that a run learns from, if it is still there.
+
+    Photos that have come to its source since are none of the run's.
+    """
+    import json
+
+    try:
+        kept = Path(json.loads((run / "data.json").read_text("utf-8"))["data"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return kept if kept.is_dir() else None
 
 
 def _open_tracker(session: "Session") -> "Tracker":

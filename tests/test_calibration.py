@@ -73,6 +73,19 @@ def test_a_temperature_changes_neither_order_nor_answers() -> None:
         tempered(scores, 0.0)
 
 
+def test_scores_without_a_mistake_have_no_temperature() -> None:
+    labels = np.arange(100) % 2
+    perfect = Scores(labels, 0.1 + 0.8 * labels, 0.1)
+    assert fit_temperature(perfect) is None
+    assert calibration_of(honest(), perfect, "val") == calibration_of(honest())
+
+
+def test_of_one_person_the_error_has_no_limits() -> None:
+    found = calibration_error(honest(100), ["me"] * 100)
+    assert found.value == calibration_error(honest(100)).value
+    assert np.isnan([found.low, found.high]).all()
+
+
 def test_without_validation_scores_nothing_is_fitted() -> None:
     record = calibration_of(honest(100)).to_dict()
     assert record["temperature"] is None and record["ece_tempered"] is None

@@ -152,3 +152,19 @@ def test_what_cannot_be_compared_is_said(tmp_path: Path) -> None:
     (first / "eval/real/predictions.csv").write_text("path,label\na,no_mask\n")
     with pytest.raises(CompareError, match=r"predictions\.csv cannot be used"):
         compare(CompareConfig((first, tmp_path / "c")))
+
+
+def test_other_faces_of_the_same_name_are_not_compared(tmp_path: Path) -> None:
+    scores, labels = sample(2.0, 0)
+    whole = written(tmp_path / "a", scores, labels)
+    half = written(tmp_path / "b", scores[:100], labels[:100])
+    found = compare(CompareConfig((whole, half)))
+    assert (found.n, found.of) == (100, (200, 100))
+    assert "same 100 faces (real) of 200 and 100" in found.markdown()
+    for run, data in ((whole, "p/real"), (half, "q/real")):
+        path = run / "eval/real/metrics.json"
+        path.write_text(json.dumps({"threshold": 0.5, "data": data, "split": None}))
+    with pytest.raises(CompareError, match="evaluated on other faces"):
+        compare(CompareConfig((whole, half)))
+    moved = written(tmp_path / "c", scores, labels)
+    assert compare(CompareConfig((whole, moved))).n == 200, "the same names throughout"

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from masktrain import evaluate
+from masktrain import evaluate, evaluation_files
 from masktrain.calibration import fit_temperature
+from masktrain.config import TrainConfig
 from masktrain.metrics import Scores, evaluate_scores
 from masktrain.model import Preprocessing, build_model, save_checkpoint
 from masktrain.run_folder import save_scores
@@ -340,3 +342,81 @@ def test_an_output_that_cannot_be_written_gives_one_line_and_exit_1(
     (tmp_path / "file").write_text("in the way")
     code = run_main("--weights", weights, "--data", data, "--output", tmp_path / "file" / "out")
     assert_one_line(code, capsys, "file")
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_results_on_other_faces_of_that_name_are_kept_and_nothing_is_mixed(
+    weights: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stopped: bool,
+) -> None:
+    words = ("--weights", weights, "--output", tmp_path / "out")
+    assert run_main(*words, "--data", data) == 0
+    before = (tmp_path / "out" / "metrics.json").read_bytes()
+    other = tmp_path / "other" / data.name
+    shutil.copytree(data, other)
+    if not stopped:
+        assert run_main(*words, "--data", other) == 1
+        assert f"holds results on {data.as_posix()}, not {other}" in capsys.readouterr().err
+        assert (tmp_path / "out" / "metrics.json").read_bytes() == before
+        return
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation_files, "_write_figures", lambda result: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_main(*words, "--data", data, "--threshold", "0.3")
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    assert run_main(*words, "--data", data) == 0
+    assert (tmp_path / "out" / "metrics.json").read_bytes() == before
+
+
+def test_a_split_is_a_split_by_whatever_path_it_is_given(
+    weights: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    found = []
+    for name, words in {"a": (tiny_data, "--split", "val"), "b": (tiny_data / "val",)}.items():
+        words = ("--data", *words, "--output", tmp_path / name)
+        assert run_main("--weights", weights, *words) == 0
+        found.append((read_metrics(tmp_path / name), read_predictions(tmp_path / name)))
+    (one, rows), (two, others) = found
+    assert one["split"] == two["split"] == "val" and rows == others
+    assert {name for name in one if one[name] != two[name]} == set()
+
+
+def test_nothing_is_fitted_to_the_faces_that_are_judged(
+    weights: Path, data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    payload = torch.load(weights, weights_only=True)
+    payload["config"] = TrainConfig(data=tmp_path / "x", real_val=data).to_dict()
+    (run / "weights").mkdir(parents=True)
+    torch.save(payload, run / "weights" / "best.pt")
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 2, 200)
+    scores = Scores(labels, np.clip(rng.normal(0.2 + 0.1 * labels, 0.05), 0, 1), 0.5)
+    save_scores(run, "real_val", 3, scores)
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    words = ("--weights", run, "--chosen-on", "real_val", "--threshold", "youden")
+    for folder, fitted, told in (
+        (data, False, "youden on real_val, the faces judged here"),
+        (other, True, "youden on real_val"),
+    ):
+        assert run_main(*words, "--data", folder) == 0
+        metrics = read_metrics(run / "eval" / folder.name)
+        assert metrics["threshold_from"] == told
+        assert (metrics["calibration"]["temperature"] is not None) == fitted  # type: ignore[index]
+
+
+def test_file_names_of_old_archives_are_no_trouble(
+    weights: Path, data: Path, tmp_path: Path
+) -> None:
+    old = os.fsencode(data / "no_mask") + b"/caf\xe9.png"
+    try:
+        shutil.copy(os.fsencode(next((data / "no_mask").iterdir())), old)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert run_main("--weights", weights, "--data", data, "--output", tmp_path / "out") == 0
+    assert "no_mask/caf\\udce9.png" in [r["path"] for r in read_predictions(tmp_path / "out")]

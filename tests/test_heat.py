@@ -1,5 +1,6 @@
 """Heat is mass: its shares add up, evenly spread heat is chance, and what is unknown is said."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -211,3 +212,15 @@ def test_the_worst_slice_is_of_faces_told_rightly_and_not_of_a_handful() -> None
     assert rows["wearing_mask, told rightly"].faces == 21
     assert (rows["blank"].faces, rows["blank"].focus["mask"].blank) == (5, 5)
     assert worst_of(report.rows, "gradcam", "template") is None
+
+
+def test_all_that_is_known_of_a_face_makes_slices() -> None:
+    faces = [
+        dataclasses.replace(face("a", inside, "correct"), facts={"age": age, "wear": "correct"})
+        for inside, age in ((0.9, "20 to 39"), (0.2, "0 to 12"))
+        for _ in range(6)
+    ]
+    report = Report({"source": 1}, {"occlusion": "a patch"}, (), None, tuple(faces), "", ())
+    assert report.sliced_by == ("template", "wear", "age")
+    assert [row.name for row in report.rows if row.kind == "age"] == ["0 to 12", "20 to 39"]
+    assert report.to_dict()["worst"]["occlusion"]["age"] == "0 to 12"

@@ -221,6 +221,19 @@ def test_listing_is_sorted_deep_and_leaves_out_what_is_hidden(tmp_path: Path) ->
     assert names == ["a.jpg", "b.PNG", "sub/c.jpeg"]
 
 
+def test_folders_that_are_links_are_gone_into_once(tmp_path: Path) -> None:
+    for name in ("photos/b.jpg", "elsewhere/alice/a.jpg", "elsewhere/alice/deep/c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "photos/alice").symlink_to(tmp_path / "elsewhere/alice")
+    (tmp_path / "photos/again").symlink_to(tmp_path / "photos")
+    (tmp_path / "photos/z.jpg").symlink_to(tmp_path / "elsewhere/alice/a.jpg")
+    names = [path.relative_to(tmp_path / "photos") for path in list_images(tmp_path / "photos")]
+    assert [name.as_posix() for name in names] == [
+        "alice/a.jpg", "alice/deep/c.jpg", "b.jpg", "z.jpg",
+    ]  # fmt: skip
+
+
 def test_a_full_disk_leaves_the_old_file_and_no_litter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -264,11 +264,18 @@ def test_a_run_that_goes_on_for_longer_is_one_with_a_restart(
     assert main([*words, *straight]) == 0
     assert main([*words, "--epochs", "2", "--runs", str(tmp_path / "longer")]) == 0
     (run,), (other,) = ((tmp_path / name).iterdir() for name in ("longer", "straight"))
+    metrics = [path.relative_to(run) for path in run.glob("eval/*/metrics.json")]
+    best = (run / "weights/best.pt").read_bytes()
+    (run / "probes").mkdir()
     assert main(["--resume", str(run), "--epochs", "3"]) == 0
+    kept = run / "until-2"
+    assert metrics and all((kept / name).is_file() for name in metrics)
+    assert (kept / "weights/best.pt").read_bytes() == best and read_run_config(kept).epochs == 2
+    assert (kept / "probes").is_dir() and not (run / "probes").exists()
     one, two = (
         torch.load(path / "weights" / "last.pt", weights_only=True) for path in (run, other)
     )
-    assert one["epoch"] == 3 and one["config"]["restarts"] == (2,)
+    assert one["epoch"] == 3 and one["config"]["restarts"] == [2]
     assert all(torch.equal(one["model"][name], two["model"][name]) for name in one["model"])
     assert read_run_config(run) == dataclasses.replace(
         read_run_config(other), runs=tmp_path / "longer"

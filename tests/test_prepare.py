@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import TEMPLATES
 from masktrain import prepare as module
 from masktrain.config import PrepareConfig
-from masktrain.faces import FaceError, list_faces, open_face
+from masktrain.faces import FaceError, FaceRef, list_faces, open_face
 from masktrain.leaks import find_leaks
 from masktrain.prepare import (
     BARE,
@@ -284,6 +285,22 @@ def test_photos_that_came_since_are_not_left_out_in_silence(
         first.with_name("new.jpg").unlink()
         first.unlink()
         assert prepare(config_for(more, prepared)) == prepared, "what is gone leaves its crops"
+
+
+def test_a_folder_of_hundreds_hardly_shows_one_person() -> None:
+    def refs(*people: int) -> list[FaceRef]:
+        return [
+            FaceRef(f"{name}/{place}", f"part{name}", None)
+            for name, several in enumerate(people)
+            for place in range(several)
+        ]
+
+    with pytest.warns(UserWarning, match=r"part1/ holds 300 of 800 photos and counts as one"):
+        module._warn_of_crowds(refs(250, 300, 250))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        module._warn_of_crowds(refs(*[40] * 20))  # as a photo album
+        module._warn_of_crowds(refs(530, *[2] * 6000))  # as LFW
 
 
 def test_other_settings_and_foreign_folders_are_refused(

@@ -23,6 +23,7 @@ from masktrain.document_pdf import write_pdf
 from masktrain.model import Preprocessing, build_model, save_checkpoint
 from masktrain.multiclass import OUTPUTS
 from masktrain.report_content import content, gathered
+from masktrain.report_origin import commands
 from masktrain.report_pictures import training_samples
 from masktrain.run_record import ContentError, RunRecord
 
@@ -104,7 +105,7 @@ def test_numbers_of_the_report_are_those_of_the_files(run: Path) -> None:
         "about 0.04 kWh (assumed: 10 W for each of 2 cores)",
         "python -m masktrain.train --epochs 1",
         "masktrain.prepare --faces data/photos --val-share 0.04 --wear --output data/mine",
-        f"masktrain.evaluate --weights runs/{run.name} --data <data> --split test",
+        f"masktrain.evaluate --weights runs/{run.name} --data DATA --split test",
         "| UTKFace | 1,200 training faces: web photos with age",
         "| LFW | 34 training faces:",
         "Drawn masks chose the epoch, not real ones",
@@ -193,8 +194,48 @@ def test_the_headline_is_of_faces_that_chose_nothing(run: Path) -> None:
     assert RunRecord(run, run).headline == "real_test", "not the first by name"
     shutil.rmtree(run / "eval/another")
     (run / "eval/real_test").rename(run / "eval/real_val")
+    config = json.loads((run / "config.json").read_text("utf-8"))
+    assert config["select"] == "val" and RunRecord(run, run).headline == "real_val"
+    (run / "config.json").write_text(json.dumps(config | {"select": "real_val"}))
     assert RunRecord(run, run).headline is None
     assert "no headline" in text_of(run)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weights": "runs/tiny/weights/last.pt"},
+        {"data": "elsewhere/real_val", "threshold_from": "youden on real_val"},
+        {"classes": [], "two_classes": None, "balanced_accuracy": {"value": 0.5}},
+    ],
+)
+def test_other_weights_and_faces_that_had_a_say_make_no_headline(
+    run: Path, changes: dict[str, object]
+) -> None:
+    path = run / "eval/real_test/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changes))
+    assert RunRecord(run, run).headline is None
+    assert "no headline" in text_of(run)
+
+
+def test_commands_can_be_pasted_and_are_those_of_every_part(run: Path) -> None:
+    environment = json.loads((run / "env.json").read_text("utf-8"))
+    environment["command"] = ["train.py", "--data", "my faces", "--name", "retrain.py"]
+    environment["resumed"] = [
+        {"command": ["train.py", "--resume", "runs/a"]},
+        {"command": ["train.py", "--resume", "runs/a", "--epochs", "9"]},
+    ]
+    (run / "env.json").write_text(json.dumps(environment))
+    path = run / "eval/real_test/metrics.json"
+    record = {"data": "my photos", "threshold": 0.31, "threshold_from": "fnr=0.02 on val"}
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | record))
+    _, *found = commands(RunRecord(run, run))
+    assert found[:2] == [
+        "python -m masktrain.train --data 'my faces' --name retrain.py",
+        "python -m masktrain.train --resume runs/a --epochs 9",
+    ]
+    own = f"python -m masktrain.evaluate --weights runs/{run.name}"
+    assert f"{own} --data 'my photos' --threshold 0.31" in found
 
 
 def test_a_gpu_has_its_own_estimate(run: Path) -> None:

@@ -7,6 +7,7 @@ from masktrain.metrics import Scores, evaluate_scores, pr_points, roc_points
 from masktrain.resampling import (
     auc_by_identity,
     auc_difference,
+    people_among,
     percentiles,
     pr_band,
     resampled_weights,
@@ -63,10 +64,12 @@ def test_a_perfect_ranking_is_as_sure_as_its_people_are_many() -> None:
 def test_bands_hold_their_curve() -> None:
     scores = sample()
     roc, points = roc_band(scores), roc_points(scores)
+    assert roc is not None
     curve = np.interp(roc.x, points.fpr, points.tpr)
     assert (roc.low <= curve + 1e-9).mean() > 0.97 and (curve <= roc.high + 1e-9).mean() > 0.97
     assert (roc.high - roc.low).max() > 0.03
     pr, staircase = pr_band(scores), pr_points(scores)
+    assert pr is not None
     recall, precision = staircase.recall[::-1], staircase.precision[::-1]
     curve = precision[np.searchsorted(recall, pr.x, side="left").clip(0, len(recall) - 1)]
     assert (pr.low <= curve + 1e-9).mean() > 0.95 and (curve <= pr.high + 1e-9).mean() > 0.95
@@ -96,3 +99,31 @@ def test_two_models_are_compared_on_the_same_draws() -> None:
 def test_percentiles_hold_their_value() -> None:
     found = percentiles(0.5, np.array([0.6, 0.7, np.nan]))
     assert (found.low, found.value) == (0.5, 0.5) and found.high == pytest.approx(0.6975)
+
+
+def test_where_nobody_knows_whose_faces_they_are_each_is_anothers() -> None:
+    perfect = Scores(np.array([0] * 40 + [1] * 40), np.linspace(0, 1, 80), 0.1)
+    for scores in (sample(), perfect):
+        nobody = [""] * len(scores.labels)
+        assert auc_by_identity(scores, nobody) == auc_by_identity(scores, None)
+        assert people_among(len(nobody), nobody) == len(nobody)
+
+
+def test_of_one_person_in_a_class_no_limits_are_claimed() -> None:
+    scores = sample(60)
+    other = Scores(scores.labels, scores.scores[::-1].copy(), 0.5)
+    people = ["me" if label else str(place) for place, label in enumerate(scores.labels)]
+    for found in (auc_by_identity(scores, people), auc_difference(scores, other, people)):
+        assert np.isfinite(found.value) and np.isnan([found.low, found.high]).all()
+    assert roc_band(scores, people) is None and pr_band(scores, people) is None
+    lone = Scores(np.arange(60) == 0, sample(60).scores, 0.5)
+    assert np.isnan(auc_by_identity(lone, None).low), "one masked face"
+
+
+def test_two_that_make_no_mistake_are_as_alike_as_their_people_are_many() -> None:
+    labels = np.array([0] * 20 + [1] * 20)
+    first = Scores(labels, np.linspace(0, 1, 40), 0.1)
+    second = Scores(labels, np.linspace(0, 0.9, 40), 0.1)
+    found = auc_difference(first, second)
+    assert found.value == 0 and found.low < -0.05 and found.high > 0.05
+    assert auc_difference(first, first).low == 0

@@ -11,6 +11,7 @@ from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import TEMPLATES
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES, load_crops
+from masktrain.document import Table, parse
 from masktrain.figures import slices_figure
 from masktrain.metrics import Scores, wilson
 from masktrain.multiclass import ClassScores
@@ -123,9 +124,28 @@ def test_a_csv_adds_facts_and_identities(tmp_path: Path) -> None:
     assert identities_of(tmp_path, NAMES) is None
 
 
+def test_a_csv_may_be_ragged_and_hold_bars_and_know_only_some_people(
+    tiny_data: Path, tmp_path: Path
+) -> None:
+    crops = load_crops(tiny_data, "test")
+    first, *_ = crops.paths
+    listed = tmp_path / "some.csv"
+    listed.write_text(f"skin_tone,path,identity\nI|II,{first},ann\nIII\n", encoding="utf-8")
+    facts = facts_of(tiny_data, crops.paths, listed)
+    assert facts["skin tone"][0] == "I|II"
+    known = identities_of(tiny_data, crops.paths)
+    assert known is not None
+    assert identities_of(tiny_data, crops.paths, listed) == ["ann", *known[1:]]
+    scores = Scores(crops.labels, np.full(len(crops), 0.5), 0.7)
+    text = slice_scores(scores, {"skin tone": facts["skin tone"]}).markdown()
+    table = next(block for block in parse(text, tmp_path) if isinstance(block, Table))
+    assert ("skin tone", "I|II", "1") in {row[:3] for row in table.rows}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("path,class\nface.jpg,3\n", "give that column another name"),
         ("file,age\nface.jpg,3\n", "needs a column path"),
         ("path,age\nother.jpg,3\n", "none of its paths"),
         ("", "needs a column path"),

@@ -75,3 +75,16 @@ def test_what_is_no_rule_is_refused_with_those_that_are(text: str) -> None:
 def test_nothing_is_chosen_on_one_class() -> None:
     with pytest.raises(ValueError, match="both classes"):
         choose_threshold(Scores(np.array([1, 1]), np.array([0.4, 0.6]), 0.1), Rule("youden"))
+
+
+@pytest.mark.parametrize("rule", [Rule("youden"), Rule("cost"), Rule("cost", missed=3.0)])
+def test_of_thresholds_that_tie_none_is_taken_that_is_worse(rule: Rule) -> None:
+    scores = Scores(np.array([0, 1, 0, 1]), np.array([0.2, 0.4, 0.6, 0.8]), 0.1)
+    assert choose_threshold(scores, Rule("youden")) in (pytest.approx(0.3), pytest.approx(0.7))
+    for seed in range(30):
+        scores = sample(seed, 60)
+        masked = int(scores.labels.sum())
+        prices = (1 / masked, 1 / (60 - masked)) if rule.kind == "youden" else (rule.missed, 1.0)
+        loss = np.dot(mistakes(scores, choose_threshold(scores, rule)), prices)
+        every = [np.dot(mistakes(scores, t), prices) for t in np.linspace(0, 1.001, 2000)]
+        assert loss <= min(every) + 1e-9

@@ -308,6 +308,20 @@ def test_faces_are_prepared_when_no_data_is_given(monkeypatch: pytest.MonkeyPatc
     assert (asked[0].faces, asked[0].limit) == ("photos", 7)
 
 
+def test_a_run_goes_on_with_its_data_whatever_photos_have_come_since(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(prepare, "prepare", lambda config: Path("anew"))
+    run, data = tmp_path / "run", tmp_path / "faces"
+    run.mkdir()
+    config = replace(TrainConfig(), faces="photos", resume=run)
+    assert train.data_folder(config) == Path("anew"), "a run of an older version"
+    (run / "data.json").write_text(json.dumps({"data": data.as_posix()}))
+    assert train.data_folder(config) == Path("anew"), "what is gone is prepared again"
+    data.mkdir()
+    assert train.data_folder(config) == data
+
+
 def test_weights_that_cannot_be_had_are_told_before_faces_are_prepared(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
