@@ -1,9 +1,9 @@
 """Where does a network look? ``python -m masktrain.explain --weights RUN --data FOLDER``.
 
 Grad-CAM and occlusion maps of true and false positives and negatives, as pictures; and for data
-that masktrain.prepare drew, the share of heat inside the mask's exact alpha, by class and answer, mask,
-way of wearing it and all that evaluation slices by. Writes explain.md, explain.json and a picture
-for each outcome.
+that masktrain.prepare drew, the share of heat inside the mask's exact alpha, by class and answer,
+mask, way of wearing it and all that evaluation slices by. Writes explain.md, explain.json and a
+picture for each outcome.
 """
 
 from __future__ import annotations
