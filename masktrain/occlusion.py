@@ -125,10 +125,18 @@ class OccludedCrops(Crops):
 
     def seen(self, index: int, seed: int, epoch: int) -> Seen:
         """Return what training sees of a crop in an epoch."""
-        return Seen(self._behind(index, seed, epoch)[0], self.target(index))
+        label = int(self.labels[index])
+        alone = draw_alone((seed, epoch, index), label, self.share, self.veils)
+        if alone is None:
+            return Seen(self._behind(index, seed, epoch)[0], self.target(index))
+        landmarks = Landmarks(self.landmarks_xy[index])
+        return Seen(occlude(self.images[index], landmarks, alone).image, self.target(index))
 
     def drawn(self) -> tuple[Crops, list[str]]:
-        """Return the crops as they are seen once, and what is before each face, or nothing."""
+        """Return the crops as they are seen once, and what is before each face, or nothing.
+
+        What crops of one class alone show would say nothing about telling the classes apart.
+        """
         found = [self._behind(index, 0, 0) for index in range(len(self))]
         plain = Crops(
             images=np.stack([image for image, _ in found]),
@@ -143,13 +151,9 @@ class OccludedCrops(Crops):
     def _behind(self, index: int, seed: int, epoch: int) -> tuple[np.ndarray, str]:
         """Return a crop with something before the face, and what."""
         image, landmarks = self.images[index], Landmarks(self.landmarks_xy[index])
-        label = int(self.labels[index])
-        alone = draw_alone((seed, epoch, index), label, self.share, self.veils)
-        if alone is not None:
-            return occlude(image, landmarks, alone).image, alone.kind
         style = draw_occluder((seed, epoch, int(self.faces[index])), self.share, BEFORE)
         if style is None:
             return image, "nothing"
         bare = self.images[int(self.faces[index])]
-        done = put_before(image, landmarks, style, bare, label == WRONGLY_LABEL)
+        done = put_before(image, landmarks, style, bare, self.labels[index] == WRONGLY_LABEL)
         return done, "nothing" if done is image else style.kind

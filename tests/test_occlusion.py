@@ -11,6 +11,7 @@ from MaskTheFace.occluder_style import BENEATH, OccluderStyle
 from MaskTheFace.occluders import occlude
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.style import MaskStyle
+from MaskTheFace.wear import worn
 from masktrain import online as module
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES, DataError, load_crops, wear_by_path, with_ways
@@ -24,7 +25,7 @@ from masktrain.occlusion import (
     draw_occluder,
     put_before,
 )
-from masktrain.online import load_occluded, load_online
+from masktrain.online import CHIN_OUT_SHARE, load_occluded, load_online
 from masktrain.prepare import prepare
 
 
@@ -128,6 +129,26 @@ def test_three_classes_online_are_bare_worn_and_worn_wrongly(
         first, second = (crops.seen(index, 0, epoch).image for epoch in (1, 2))
         assert (label == 0) or not np.array_equal(first, second)
     assert ways[1] & {"correct"} and len(ways[2] & set(WRONG)) >= 2
+
+
+def test_now_and_then_a_chin_is_left_out_where_ways_are_told(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def noted(style: MaskStyle, way: str, rng: np.random.Generator) -> MaskStyle:
+        asked.append(way)
+        return worn(style, way, rng)
+
+    monkeypatch.setattr(module, "worn", noted)
+    aims = []
+    for classes in (2, 3):
+        crops = load_online(data, classes)
+        (masked,) = np.nonzero(crops.labels == 1)
+        seen = [crops.seen(int(i), 0, epoch) for i in masked for epoch in range(1, 31)]
+        aims.append(np.mean([s.target == target_of(1, "chin_out") for s in seen]))
+        assert (CHIN_OUT_SHARE / 2 < aims[-1] < 4 * CHIN_OUT_SHARE) == (classes == 3)
+    assert set(asked) == {"chin_out"} and aims[0] == 0
 
 
 def test_training_aims_at_how_a_mask_is_worn(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
