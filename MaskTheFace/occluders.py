@@ -161,19 +161,18 @@ def _relit(image: np.ndarray, pad: Pad, style: OccluderStyle) -> Occluded:
     u, _ = pad.turned((style.dx, (0.2 if lower else 0.4) + style.dy), style.angle_deg + turn)
     soft = 0.03 + 0.5 * (style.seed % 7) / 6
     side = pad.inside(-style.side * u, soft)
-    deep = 0.35 + 0.4 * style.strength
+    share = side[..., None]
     if style.kind == "shadow":
-        color = np.full(3, 1 - deep)
-    else:
+        out = image * (1 - share * np.float32(0.35 + 0.4 * style.strength))
+    elif style.color is not None:  # haze or a reflection: light of any colour, white too, is added
+        out = image + np.float32(0.45 * style.strength) * share * (
+            np.array(style.color, np.float32) - image
+        )
+    else:  # a filter takes light away
         wheel = style.seed % 360 / 360
         hue = np.array([abs((wheel + third) % 1 * 2 - 1) for third in (0, 1 / 3, 2 / 3)])
-        color = 1 - 0.6 * style.strength * (1 - hue / hue.max())
-    color = color.astype(np.float32)
-    share = side[..., None]
-    if style.kind == "tint" and style.seed % 3 == 0:  # a reflection: light is added
-        out = image + 0.45 * style.strength * share * (255 * color - image)
-    else:
-        out = image * (1 - share * (1 - color))
+        taken = 0.6 * style.strength * (1 - hue / hue.max())
+        out = image * (1 - share * taken.astype(np.float32))
     out = np.clip(np.rint(out), 0, 255).astype(np.uint8)
     return Occluded(out, np.zeros(image.shape[:2], np.float32), side > 0)
 

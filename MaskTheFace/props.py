@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from MaskTheFace import hands
@@ -296,15 +297,17 @@ def no_face(pad: Pad, face: FaceSketch, style: OccluderStyle) -> None:
     """Nothing where the face was: a plain patch, as large as the head or as the picture."""
     middle = (0.3 * style.dx, 0.35 + 0.3 * style.dy)
     half = (1.3 * style.size, 1.55 * style.size)
-    shapes = (
-        pad.ellipse(middle, half)[0],
-        pad.box(middle, half, 0.3 * style.angle_deg, 0.2),
-        np.full_like(pad.x, -1),
-    )
-    u, _ = pad.turned(middle, 4 * style.angle_deg)
-    slope = 1 + 0.12 * style.side * np.clip(u, -1.5, 1.5)
     soft = 0.02 + 0.1 * (style.seed % 5)
-    pad.lay(pad.inside(shapes[style.seed % 3], soft), _rgb(style, face.skin), slope)
+    outline = face.points * (1.1 + 0.4 * style.light) * style.size + [0.3 * style.dx, -0.1]
+    share = (
+        lambda: pad.inside(pad.ellipse(middle, half)[0], soft),
+        lambda: pad.inside(pad.box(middle, half, 0.3 * style.angle_deg, 0.2), soft),
+        lambda: np.ones_like(pad.x),
+        lambda: pad.polygon(cv2.convexHull(outline.astype(np.float32))[:, 0], face.frame, soft),
+    )[style.seed % 4]()
+    u, _ = pad.turned(middle, 4 * style.angle_deg)
+    slope = 1 + 0.06 * (style.seed % 3) * style.side * np.clip(u, -1.5, 1.5)
+    pad.lay(share, _rgb(style, face.skin), slope)
 
 
 def _at(point: np.ndarray) -> Point:
