@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from MaskTheFace.style import Rgb
 
 SHARES: dict[str, float] = {
-    "hand": 0.12,
+    "hand": 0.11,
     "beard": 0.10,
-    "hat": 0.12,
+    "hat": 0.10,
     "sunglasses": 0.10,
     "scarf": 0.08,
-    "tint": 0.07,
+    "tint": 0.10,
     "shadow": 0.06,
     "hair": 0.05,
     "paint": 0.07,

@@ -21,7 +21,7 @@ from masktrain.pixel_statistics import SHUFFLED, statistics_auc, statistics_of
 from masktrain.prepare import prepare
 from masktrain.probe_images import PROBES, faceless, load_faces, with_occluder
 from masktrain.probes import MOST_MORE, Probe, ProbesConfig, main, probe
-from masktrain.run_folder import read_scores
+from masktrain.run_folder import read_scores, weights_file
 
 FLAGS = ["--model", "mobilenet_v3_small", "--init", "none", "--batch-size", "8", "--wandb", "off"]
 FLAGS += ["--device", "cpu", "--workers", "0", "--amp", "off", "--optimizer", "adam"]
@@ -201,6 +201,22 @@ def test_training_on_shuffled_labels_learns_nothing(tmp_path: Path) -> None:
     )
     assert learnt > 0.9
     assert abs(nothing - 0.5) < 0.3 and nothing < learnt - 0.1
+
+
+def test_the_network_that_is_kept_here_takes_no_shortcut(tmp_path: Path) -> None:
+    """It learned from photos; these faces are drawn, and no two of them are one person's."""
+    weights = weights_file(Path("small"))
+    assert weights.stat().st_size < 2e6
+    faces = PrepareConfig(
+        faces="demo", output=tmp_path / "faces", limit=120, workers=1, val_share=0, test_share=0
+    )
+    config = ProbesConfig(weights, prepare(faces), split="train", limit=0, device="cpu")
+    report, _, _ = probe(config)
+    assert report.network_auc.low > 0.97 and report.probes[0].before.value < 0.02
+    assert {row.name for row in report.probes} == set(PROBES)
+    for row in report.probes:
+        assert row.passed, f"{row.name}: {row.more.cell('+')}"
+    assert report.background_auc.low < 0.5 < report.background_auc.high
 
 
 def test_the_command_writes_a_table_its_numbers_and_a_sheet(
