@@ -105,7 +105,7 @@ def card(record: RunRecord, name: str, packed: bytes, folder: Path) -> str:
         ("file", f"`{RELEASED}`, half precision; reading it runs no code"),
         ("size", f"{len(packed) / 1e6:.1f} MB"),
         ("SHA-256", f"`{hashlib.sha256(packed).hexdigest()}`"),
-        ("run", f"`{record.folder.resolve().name}`, commit {record.environment.get('git_commit')}"),
+        ("run", f"`{record.folder.resolve().name}`, commit {record.commits}"),
     ]
     blocks = [
         Heading(f"Weights: {name}", 1),

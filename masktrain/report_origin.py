@@ -59,7 +59,7 @@ def reproduce(run: RunRecord) -> list[Block]:
     """Return commands, commit, versions, machine, time and an estimate of the energy."""
     found = run.environment
     rows = [
-        ("commit", str(found.get("git_commit") or "unknown")),
+        ("commit", run.commits),
         ("seed", str(run.config.get("seed"))),
         ("device", f"{found.get('device')}, {found.get('cores')} cores, {found.get('precision')}"),
         ("Python", str(found.get("python"))),

@@ -41,6 +41,14 @@ class RunRecord:
         """Machine, versions, commit and command; empty where the run does not say."""
         return self.read("env.json") if (self.folder / "env.json").is_file() else {}
 
+    @property
+    def commits(self) -> str:
+        """The code that trained it: one commit, or, where it was resumed with others, all."""
+        parts = (self.environment, *self.environment.get("resumed", ()))
+        return ", then ".join(
+            dict.fromkeys(str(part.get("git_commit") or "unknown") for part in parts)
+        )
+
     @cached_property
     def data(self) -> Mapping[str, Any]:
         """What it learned from: folder, crops, sources; empty where the run does not say."""

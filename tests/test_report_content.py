@@ -222,8 +222,8 @@ def test_commands_can_be_pasted_and_are_those_of_every_part(run: Path) -> None:
     environment = json.loads((run / "env.json").read_text("utf-8"))
     environment["command"] = ["train.py", "--data", "my faces", "--name", "retrain.py"]
     environment["resumed"] = [
-        {"command": ["train.py", "--resume", "runs/a"]},
-        {"command": ["train.py", "--resume", "runs/a", "--epochs", "9"]},
+        {"command": ["train.py", "--resume", "runs/a"], "git_commit": "abc123"},
+        {"command": ["train.py", "--resume", "runs/a", "--epochs", "9"], "git_commit": "def456"},
     ]
     (run / "env.json").write_text(json.dumps(environment))
     path = run / "eval/real_test/metrics.json"
@@ -236,6 +236,7 @@ def test_commands_can_be_pasted_and_are_those_of_every_part(run: Path) -> None:
     ]
     own = f"python -m masktrain.evaluate --weights runs/{run.name}"
     assert f"{own} --data 'my photos' --threshold 0.31" in found
+    assert "| commit | abc123, then def456 |" in text_of(run)
 
 
 def test_a_gpu_has_its_own_estimate(run: Path) -> None:
