@@ -352,9 +352,14 @@ def sectioned_grid(sections: Mapping[str, Sequence[tuple[Array, str]]], columns:
         columns: pictures side by side.
     """
     rows = [max(1, math.ceil(len(items) / columns)) for items in sections.values()]
-    figure = Figure(figsize=(1.9 * columns, 2.45 * sum(rows) + 0.4 * len(rows)), dpi=100)
+    lines = [
+        max((1 + text.count("\n") for _, text in items), default=0) for items in sections.values()
+    ]
+    # A picture, its caption in lines of 8 points, and above them all the heading.
+    heights = [count * (1.9 + 0.16 * most) + 0.4 for count, most in zip(rows, lines, strict=True)]
+    figure = Figure(figsize=(1.9 * columns, sum(heights)), dpi=100)
     figure.set_layout_engine("constrained")
-    parts = np.atleast_1d(np.asarray(figure.subfigures(len(rows), 1, height_ratios=rows)))
+    parts = np.atleast_1d(np.asarray(figure.subfigures(len(rows), 1, height_ratios=heights)))
     for part, (title, items), count in zip(parts, sections.items(), rows, strict=True):
         part.suptitle(title, fontsize=12, x=0.01, ha="left")
         panels = part.subplots(count, columns, squeeze=False).ravel()
