@@ -48,10 +48,10 @@ INSTALL = "pip install dlib-bin face_recognition_models"
 class FinderMissing(LandmarkError):
     """dlib or its model is not installed; ``what`` says which and what for, in a clause."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, instead: str = "") -> None:
         super().__init__(
-            f"{what}: {INSTALL}, or set {PREDICTOR_ENV} to the model's file; "
-            "or give landmarks, or prepare tight crops with --aligned yes"
+            f"{what}: {INSTALL}{instead}; or give landmarks, or prepare tight crops with "
+            "--aligned yes"
         )
         self.what = what
 
@@ -207,7 +207,9 @@ def _need_predictor() -> Any:
     predictor = _predictor()
     if predictor is None:
         _detector()
-        raise FinderMissing("finding faces needs dlib's 68-point model")
+        raise FinderMissing(
+            "finding faces needs dlib's 68-point model", f", or set {PREDICTOR_ENV} to its file"
+        )
     return predictor
 
 

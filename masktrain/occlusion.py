@@ -67,6 +67,19 @@ def draw_alone(
     return sample_occluder(rng, ("no_face",)) if at < veil + absent else None
 
 
+def shown_alone(
+    image: np.ndarray,
+    landmarks: Landmarks,
+    key: tuple[int, int, int],
+    label: int,
+    share: float,
+    veils: str,
+) -> np.ndarray | None:
+    """Return a crop with what its class alone shows, or None for nothing: see `draw_alone`."""
+    style = draw_alone(key, label, share, veils)
+    return None if style is None else occlude(image, landmarks, style).image
+
+
 def put_before(
     image: np.ndarray,
     landmarks: Landmarks,
@@ -125,12 +138,12 @@ class OccludedCrops(Crops):
 
     def seen(self, index: int, seed: int, epoch: int) -> Seen:
         """Return what training sees of a crop in an epoch."""
-        label = int(self.labels[index])
-        alone = draw_alone((seed, epoch, index), label, self.share, self.veils)
-        if alone is None:
-            return Seen(self._behind(index, seed, epoch)[0], self.target(index))
-        landmarks = Landmarks(self.landmarks_xy[index])
-        return Seen(occlude(self.images[index], landmarks, alone).image, self.target(index))
+        image, landmarks = self.images[index], Landmarks(self.landmarks_xy[index])
+        key, label = (seed, epoch, index), int(self.labels[index])
+        shown = shown_alone(image, landmarks, key, label, self.share, self.veils)
+        if shown is None:
+            shown, _ = self._behind(index, seed, epoch)
+        return Seen(shown, self.target(index))
 
     def drawn(self) -> tuple[Crops, list[str]]:
         """Return the crops as they are seen once, and what is before each face, or nothing.

@@ -21,7 +21,6 @@ from PIL import Image
 from MaskTheFace.coverage import WORN, WRONG
 from MaskTheFace.images import encode_image, read_image
 from MaskTheFace.landmarks import LandmarkError, Landmarks, read_landmarks
-from MaskTheFace.occluders import occlude
 from MaskTheFace.overlay import overlay_mask
 from MaskTheFace.wear import sample_wear, worn
 from masktrain.config import SETTINGS, Ingredient
@@ -36,7 +35,7 @@ from masktrain.data import (
     resized,
 )
 from masktrain.multiclass import target_of
-from masktrain.occlusion import OccludedCrops, draw_alone, draw_occluder, put_before
+from masktrain.occlusion import OccludedCrops, draw_occluder, put_before, shown_alone
 from masktrain.prepare import DATA_VERSION, LANDMARKS
 from masktrain.styles import draw_style
 
@@ -89,10 +88,11 @@ class OnlineCrops(Crops):
         """Return a crop of CROP_PX, dressed as its label says."""
         face = int(self.faces[index])
         landmarks = Landmarks(self.landmarks_xy[face])
-        label = int(self.labels[index])
-        alone = draw_alone((seed, epoch, index), label, self.occluders, self.veils)
-        if alone is not None:
-            seen = Seen(occlude(self.images[face], landmarks, alone).image, self.target(index))
+        image, label = self.images[face], int(self.labels[index])
+        key = seed, epoch, index
+        shown = shown_alone(image, landmarks, key, label, self.occluders, self.veils)
+        if shown is not None:
+            seen = Seen(shown, self.target(index))
         else:
             seen = self._dressed(index, face, landmarks, (seed, epoch))
         # A crop encoded twice at one quality hardly changes the second time, fresh fabric does:
