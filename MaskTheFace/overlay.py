@@ -77,38 +77,22 @@ def overlay_mask(
         ValueError: an image or tile of another shape or dtype; an unknown template or pattern;
             a face many times as large as the image.
     """
-    check_rgb("image", image)
-    if tile is not None:
-        check_rgb("tile", tile)
     width_px = landmarks.width_px
-    if width_px > LARGEST_FACE * max(image.shape[:2]):
-        raise ValueError(
-            f"the face is {width_px:.0f} px wide in an image of {image.shape[1]} px; "
-            "landmarks must be in the image's pixels"
-        )
-    if style.pattern is not None and style.pattern not in PATTERNS and tile is None:
-        raise ValueError(f"unknown pattern {style.pattern!r}; have {', '.join(PATTERNS)}")
+    _check(image, width_px, style, tile)
     if template is None:
         template = load_template(style.template, nearest_step(width_px / 2))
     else:
         template = template.near(width_px / 2)
     points = fit_points(template.fitted_uv, landmarks, style, template.bulge)
-    box = _region(points, width_px, image.shape)
+    x0, y0, x1, y1 = box = _region(points, width_px, image.shape)
     out, alpha = image.copy(), np.zeros(image.shape[:2], np.float32)
     changed = np.zeros(image.shape[:2], bool)
-    x0, y0, x1, y1 = box
     if x1 > x0 and y1 > y0:
         anchors = points[: len(template.anchors_uv)]
-        art_x, art_y = art_positions(template.anchors_xy, anchors, box)
+        art_xy = art_positions(template.anchors_xy, anchors, box)
         face = image[y0:y1, x0:x1]
-        camera = measure_camera(face)
-        blur_px = math.hypot(style.softness / 100 * width_px, style.match * camera.blur_px)
-        lay = Lay(template, art_x, art_y, blur_px)
-        fabric, cover = draped(lay, style, tile)
-        if style.front > 0:
-            _let_through(fabric, cover, face, lay.chart, style)
-        scene = Scene(face, width_px, camera, measure_film(image))
-        part = compose(scene, fabric, cover, style)
+        scene = Scene(face, width_px, measure_camera(face), measure_film(image))
+        part = _laid(scene, template, art_xy, style, tile)
         out[y0:y1, x0:x1], alpha[y0:y1, x0:x1], changed[y0:y1, x0:x1] = part
     covered = covered_shares(alpha, landmarks, width_px)
     return Masked(out, alpha, changed, covered, way_of(alpha, landmarks, covered))
@@ -124,6 +108,32 @@ class Scene:
     film: Film
     lit_like: np.ndarray | None = None
     """What light is measured on where that is another picture than the one that is drawn on."""
+
+
+def _check(image: np.ndarray, width_px: float, style: MaskStyle, tile: np.ndarray | None) -> None:
+    """Raise ValueError where a picture, a pattern or the size of the face cannot be right."""
+    check_rgb("image", image)
+    if tile is not None:
+        check_rgb("tile", tile)
+    if width_px > LARGEST_FACE * max(image.shape[:2]):
+        raise ValueError(
+            f"the face is {width_px:.0f} px wide in an image of {image.shape[1]} px; "
+            "landmarks must be in the image's pixels"
+        )
+    if style.pattern is not None and style.pattern not in PATTERNS and tile is None:
+        raise ValueError(f"unknown pattern {style.pattern!r}; have {', '.join(PATTERNS)}")
+
+
+def _laid(
+    scene: Scene, template: MaskTemplate, art_xy: Chart, style: MaskStyle, tile: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lay the art on the scene: image, alpha, changed."""
+    blur_px = math.hypot(style.softness / 100 * scene.width_px, style.match * scene.camera.blur_px)
+    lay = Lay(template, *art_xy, blur_px)
+    fabric, cover = draped(lay, style, tile)
+    if style.front > 0:
+        _let_through(fabric, cover, scene.face, lay.chart, style)
+    return compose(scene, fabric, cover, style)
 
 
 def check_rgb(what: str, image: np.ndarray) -> None:

@@ -62,9 +62,9 @@ class AblateConfig:
     """auto (cuda if there is one), cpu, cuda, cuda:1, mps ..."""
     wandb: WandbMode = "off"
     """Weights & Biases, as in masktrain.train; the plan is the group."""
-    output: Path = Path("reports/ablations")
+    output: Path = Path("runs/ablations")
     """Folder for <plan>/: the result of each run and the table."""
-    runs: Path = Path("runs/ablations")
+    runs: Path = Path("runs/ablations/curves")
     """Folder for the curves of each run."""
     data: Path = Path("data/ablations")
     """Folder for the prepared crops; what it lacks is made again."""

@@ -219,8 +219,10 @@ def _common(first: Predictions, second: Predictions) -> tuple[Predictions, Predi
 
 
 def _refuse_others(first: Predictions, second: Predictions) -> None:
-    """Raise CompareError for faces of two folders, unless they have the same names throughout."""
-    if first.source != second.source and set(first.paths) != set(second.paths):
+    """Raise CompareError for faces of two folders, unless they have the same names throughout;
+    with other things before them the same faces are other pictures."""
+    renamed = first.source[-1] == second.source[-1] and set(first.paths) == set(second.paths)
+    if first.source != second.source and not renamed:
         one, two = (", ".join(each.source) for each in (first, second))
         raise CompareError(
             f"the runs were evaluated on other faces ({one}; {two} as folder, split, occluders): "

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -98,7 +98,7 @@ def evaluate(config: EvaluateConfig) -> Result:
     from masktrain.data import wear_by_path
     from masktrain.evaluation_files import Result
     from masktrain.multiclass import measure
-    from masktrain.predictor import Predictor, faces_label, split_of
+    from masktrain.predictor import Predictor, faces_label, refuse_other_faces, split_of
     from masktrain.run_folder import results_folder
     from masktrain.slices import facts_of, identities_of, slice_scores
 
@@ -107,12 +107,12 @@ def evaluate(config: EvaluateConfig) -> Result:
     asked = Predictor.open(config.weights, config.device, config.batch_size)
     label = faces_label(data, split) + ("-occluded" if config.occluders else "")
     folder = config.output or results_folder(asked.weights, "eval", label)
-    _refuse_other_faces(folder, data)
+    refuse_other_faces(folder / "metrics.json", data)
     threshold = _threshold(asked, config)
     crops, before = _with_occluders(asked.load(data, split), config)
     scores = asked.score(crops)
-    crops, wrongly = _score_wrongly(asked, crops, config, split, threshold[0])
     known = wear_by_path(data)
+    crops, wrongly = _score_wrongly(asked, crops, config, known, threshold[0])
     ways = [known.get(path, "") for path in crops.paths]
     facts = {**facts_of(data, crops.paths, config.facts), **before}
     validation = None if _judged_on(asked, config) else _validation(asked, config.chosen_on)
@@ -121,6 +121,7 @@ def evaluate(config: EvaluateConfig) -> Result:
         evaluation=measure(scores, *threshold, ways, identities),
         scores=scores,
         crops=crops,
+        ways=ways,
         wrongly=wrongly,
         slices=slice_scores(scores, facts, threshold[0]),
         calibration=calibration_of(scores, validation, config.chosen_on, identities),
@@ -166,9 +167,16 @@ def _with_occluders(crops: Crops, config: EvaluateConfig) -> tuple[Crops, dict[s
 
 
 def _score_wrongly(
-    asked: Predictor, crops: Crops, config: EvaluateConfig, split: str | None, threshold: float
+    asked: Predictor,
+    crops: Crops,
+    config: EvaluateConfig,
+    known: Mapping[str, str],
+    threshold: float,
 ) -> tuple[Crops, Wrongly | None]:
     """Ask a network of two classes about masks worn incorrectly, which are neither.
+
+    Args:
+        known: how the mask of each crop is worn, where that is known.
 
     Returns:
         The crops, with what could not be read of the third class noted, and what was said of it.
@@ -177,15 +185,14 @@ def _score_wrongly(
         return crops, None
     import numpy as np
 
-    from masktrain.data import load_crops, wear_by_path
+    from masktrain.data import load_crops
     from masktrain.wrongly import Wrongly
 
-    third = load_crops(config.data, split, need_all=False, labels=(2,), may_be_empty=True)
+    third = load_crops(config.data, config.split, need_all=False, labels=(2,), may_be_empty=True)
     crops = dataclasses.replace(crops, skipped=crops.skipped + third.skipped)
     if not len(third):
         return crops, None
     scores = asked.score(dataclasses.replace(third, labels=np.zeros_like(third.labels))).scores
-    known = wear_by_path(config.data)
     ways = tuple(known.get(path, "") for path in third.paths)
     return crops, Wrongly(third.paths, ways, scores, threshold)
 
@@ -215,24 +222,13 @@ def _threshold(asked: Predictor, config: EvaluateConfig) -> tuple[float, str]:
 def _judged_on(asked: Predictor, config: EvaluateConfig) -> bool:
     """Return whether the faces to be judged are those that choose threshold and temperature."""
     from masktrain.predictor import same_folder
+    from masktrain.run_folder import data_of, run_of
 
     run = asked.classifier.config
     if config.chosen_on == "val":
-        return config.split == "val" and same_folder(run.get("data"), config.data)
+        learned_from = run.get("data") or data_of(run_of(asked.weights))
+        return config.split == "val" and same_folder(learned_from, config.data)
     return config.split is None and same_folder(run.get("real_val"), config.data)
-
-
-def _refuse_other_faces(folder: Path, data: Path) -> None:
-    """Raise ValueError where a folder holds results on faces of another folder."""
-    import json
-
-    from masktrain.predictor import same_folder
-
-    path = folder / "metrics.json"
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8")).get("data")
-        if before and not same_folder(before, data):
-            raise ValueError(f"{folder} holds results on {before}, not {data}: give --output")
 
 
 def _validation(asked: Predictor, series: str) -> AnyScores | None:

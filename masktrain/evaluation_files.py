@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from masktrain.calibration import Calibration
-from masktrain.data import CLASSES, Crops, wear_by_path
+from masktrain.data import CLASSES, Crops
 from masktrain.engine import AnyScores
 from masktrain.metrics import Evaluation
 from masktrain.multiclass import ClassEvaluation, ClassScores
@@ -26,6 +26,8 @@ class Result:
     evaluation: Evaluation | ClassEvaluation
     scores: AnyScores
     crops: Crops
+    ways: list[str]
+    """How the mask of each crop is worn; empty where that is not known."""
     wrongly: Wrongly | None
     """What a network of two classes says of masks worn wrongly, where the folder has any."""
     slices: Slices
@@ -106,15 +108,17 @@ def _write_predictions(result: Result) -> None:
 def _prediction_rows(result: Result) -> Iterator[tuple[object, ...]]:
     from MaskTheFace.wear import advice
 
-    scores, ways = result.scores, wear_by_path(result.crops.root)
+    scores = result.scores
     labels = [CLASSES[label] for label in scores.labels]
     people = dict(zip(result.crops.paths, result.identities or ()))
     if isinstance(scores, ClassScores):
         yield "path", "label", "wear", "said", "said_wear", *CLASSES, "advice", "identity"
-        told = zip(result.crops.paths, labels, scores.said, scores.said_ways, scores.scores)
-        for crop, label, said, way, chances in told:
+        told = zip(scores.said, scores.said_ways, scores.scores, strict=True)
+        for crop, label, known, (said, way, chances) in zip(
+            result.crops.paths, labels, result.ways, told, strict=True
+        ):
             name = CLASSES[int(said)]
-            known, hint, person = ways.get(crop, ""), advice(name, way), people.get(crop, "")
+            hint, person = advice(name, way), people.get(crop, "")
             yield crop, label, known, name, way, *chances.tolist(), hint, person
         return
     assert isinstance(result.evaluation, Evaluation)

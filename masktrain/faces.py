@@ -33,6 +33,8 @@ best after enlarging by 1.2 and moving up by a twentieth (reports/LOG.md)."""
 COPY_BITS = 12
 """Photos whose fingerprints differ in no more bits are copies: encoded again at JPEG quality 80,
 4,198 aligned faces differed in 2 bits at the median and in 12 at most."""
+BUILT_IN = ("demo", "lfw")
+"""Sources that are no folder of the user's."""
 DEMO_FACES = 2000
 DEMO_PX = 160
 LFW_IMAGES = 13_233
@@ -295,6 +297,6 @@ def first_copies(fingerprints: Sequence[str]) -> list[int]:
 
 def source_name(faces: str) -> str:
     """Return the name a source gives to its data folder."""
-    if faces in ("demo", "lfw"):
+    if faces in BUILT_IN:
         return faces
     return re.sub(r"[^\w.-]+", "_", os.path.basename(os.path.abspath(faces))) or "faces"

@@ -1,8 +1,8 @@
 """Faces in anybody's photos: by OpenCV's YuNet, whose model file the user has, else by dlib.
 
-dlib's finder misses most masked faces; YuNet finds nearly all (its file is not in OpenCV's wheel:
-https://github.com/opencv/opencv_zoo, MIT). Where neither finds one the whole picture is taken for
-a crop, and every face says how it was found.
+dlib's finder misses most masked faces; YuNet finds most (its file is not in OpenCV's wheel:
+models/face_detection_yunet in https://github.com/opencv/opencv_zoo, MIT). Where neither finds one
+the whole picture is taken for a crop, and every face says how it was found.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ LONGEST_PX = 1600
 """Larger photos are searched at this size."""
 SURE = 0.7
 """YuNet's score from which on a face counts as found."""
+POINTER_BYTES = 1000
+"""A smaller file is no network, but what Git LFS leaves in its place."""
 WHOLE = "whole picture"
 """How a crop was found where nobody found a face."""
 Finder = Callable[[np.ndarray], list["FoundFace"]]
@@ -61,7 +63,9 @@ def open_finder(model: Path | None, crop_px: int = 128) -> Finder:
         net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), SURE)
     except cv2.error as error:
         why = str(error).strip().splitlines()[-1]
-        raise FaceError(f"{model} is no YuNet model that OpenCV can read ({why})") from None
+        small = model.stat().st_size < POINTER_BYTES
+        hint = "; it is Git LFS's pointer: download the file itself" if small else ""
+        raise FaceError(f"{model} is no YuNet model that OpenCV can read ({why}){hint}") from None
     return lambda image: _by_yunet(net, image, crop_px) or [_whole(image, crop_px)]
 
 

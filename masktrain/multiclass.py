@@ -11,7 +11,7 @@ the sum over its ways. It aims at a way where that is known, as on drawn masks, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -262,38 +262,41 @@ def evaluate_classes(
     count = scores.scores.shape[1]
     confusion = np.zeros((count, count), np.int64)
     np.add.at(confusion, (scores.labels, scores.said), 1)
-    rows = []
-    for label, (name, view) in enumerate(scores.views()):
-        right, true = int(confusion[label, label]), int(confusion[label].sum())
-        said = int(confusion[:, label].sum())
-        areas = _of_people(evaluate_scores(view), view, identities)
-        rows.append(
-            ClassRow(
-                name,
-                true,
-                # Without such faces it would be 0 whatever the model does.
-                wilson(right, said) if true else UNKNOWN,
-                wilson(right, true),
-                areas.roc_auc,
-                areas.pr_auc,
-            )
-        )
-    two = None
-    kept = np.flatnonzero(scores.labels < 2)
-    if len(kept):
-        view = scores.without_third()
-        people = None if identities is None else [identities[place] for place in kept.tolist()]
-        two = _of_people(evaluate_scores(view, threshold, threshold_from), view, people)
+    rows = tuple(_class_rows(scores, confusion, identities))
     return ClassEvaluation(
         n=len(scores.labels),
         loss=scores.loss,
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         accuracy=wilson(int(np.trace(confusion)), len(scores.labels)),
         balanced_accuracy=mean_of_rates([row.recall for row in rows if row.n]),
-        classes=tuple(rows),
-        two_classes=two,
+        classes=rows,
+        two_classes=_two_classes(scores, threshold, threshold_from, identities),
         ways=_way_rows(scores, np.array(ways, str)),
     )
+
+
+def _class_rows(
+    scores: ClassScores, confusion: np.ndarray, identities: Sequence[str] | None
+) -> Iterator[ClassRow]:
+    """Yield how well each class is told from the rest; confusion has true classes down."""
+    for label, (name, view) in enumerate(scores.views()):
+        right, true = int(confusion[label, label]), int(confusion[label].sum())
+        # Without such faces it would be 0 whatever the model does.
+        precision = wilson(right, int(confusion[:, label].sum())) if true else UNKNOWN
+        areas = _of_people(evaluate_scores(view), view, identities)
+        yield ClassRow(name, true, precision, wilson(right, true), areas.roc_auc, areas.pr_auc)
+
+
+def _two_classes(
+    scores: ClassScores, threshold: float, threshold_from: str, identities: Sequence[str] | None
+) -> Evaluation | None:
+    """Return how the old question, mask or no mask, is answered; None without such faces."""
+    kept = np.flatnonzero(scores.labels < 2)
+    if not len(kept):
+        return None
+    view = scores.without_third()
+    people = None if identities is None else [identities[place] for place in kept.tolist()]
+    return _of_people(evaluate_scores(view, threshold, threshold_from), view, people)
 
 
 def _of_people(found: Evaluation, scores: Scores, identities: Sequence[str] | None) -> Evaluation:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import sys
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from MaskTheFace.commands import run_command
 
 # torch and OpenCV take seconds to import: --help does without them.
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
     from masktrain.finders import Finder, FoundFace
@@ -40,8 +41,8 @@ class PredictConfig:
     custom: Path | None = None
     """A folder of photos, or one photo; without it only the drawn examples are shown."""
     finder: Path | None = None
-    """YuNet's .onnx file (https://github.com/opencv/opencv_zoo), which finds masked faces too; else
-    dlib, which misses most of them."""
+    """YuNet's .onnx file (https://github.com/opencv/opencv_zoo, models/face_detection_yunet), which
+    finds masked faces too; else dlib, which misses most of them."""
     threshold: float | None = None
     """Lowest score at which a face counts as masked; by default the checkpoint's. For networks of
     two classes."""
@@ -64,6 +65,8 @@ class PredictConfig:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must be in [0, 1], got {self.threshold}")
+        if self.crops is not None and self.custom is None:
+            raise ValueError("crops are cut from photos: give these with --custom")
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +171,7 @@ def predict(config: PredictConfig) -> Predictions:
     from masktrain.finders import FoundFace, open_finder
     from masktrain.oddities import draw_oddities
     from masktrain.predictor import Predictor
-    from masktrain.run_folder import run_of
+    from masktrain.run_folder import own_folder
 
     asked = Predictor.open(config.weights, config.device)
     named: list[Named] = []
@@ -184,7 +187,7 @@ def predict(config: PredictConfig) -> Predictions:
         faces=tuple(told[: len(named)]),
         oddities=tuple(told[len(named) :]),
         failed=tuple(failed),
-        folder=config.output or run_of(asked.weights) / "predictions",
+        folder=config.output or own_folder(asked.weights, "predictions"),
     )
 
 
@@ -234,7 +237,8 @@ def _judge(asked: Predictor, named: Sequence[Named], threshold: float | None) ->
 def write_crops(folder: Path, faces: Sequence[Prediction]) -> None:
     """Write every face that was found as <photo>-<number>.png, at the network's own framing.
 
-    Where photos of several folders or kinds would share a name, " (2)" and so on tells them apart.
+    Where photos of several folders or kinds would share a name, " (2)" and so on tells them apart;
+    a crop that lies there already is left as it is.
 
     Raises:
         OSError: one cannot be written.
@@ -242,14 +246,24 @@ def write_crops(folder: Path, faces: Sequence[Prediction]) -> None:
     from MaskTheFace.images import write_image
     from masktrain.finders import WHOLE
 
-    written: Counter[str] = Counter()
     for face in faces:
         if face.found.how != WHOLE:
             photo = "-".join(Path(face.photo).with_suffix("").parts)
-            name = f"{photo}-{face.face}"
-            written[name] += 1
-            again = f" ({written[name]})" if written[name] > 1 else ""
-            write_image(folder / f"{name}{again}.png", face.found.image)
+            path = _free(folder, f"{photo}-{face.face}", face.found.image)
+            write_image(path, face.found.image)
+
+
+def _free(folder: Path, name: str, image: np.ndarray) -> Path:
+    """Return the first path of this name that is not another picture's."""
+    import numpy as np
+
+    from MaskTheFace.images import read_image
+
+    names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
+    paths = (folder / f"{one}.png" for one in names)
+    return next(
+        path for path in paths if not path.exists() or np.array_equal(read_image(path), image)
+    )
 
 
 def sheet(found: Predictions, shown: int) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,6 +109,17 @@ def split_of(data: Path, split: str | None = None) -> tuple[Path, str | None]:
 def same_folder(one: str | Path | None, other: Path) -> bool:
     """Return whether two paths name one folder, which need not be there any more."""
     return one is not None and os.path.abspath(one) == os.path.abspath(other)
+
+
+def refuse_other_faces(results: Path, data: Path) -> None:
+    """Raise ValueError where a JSON file of results is on faces of another folder."""
+    if results.is_file():
+        record = json.loads(results.read_text(encoding="utf-8"))
+        before = record.get("source", record).get("data")
+        if before and not same_folder(before, data):
+            raise ValueError(
+                f"{results.parent} holds results on {before}, not {data}: give --output"
+            )
 
 
 def faces_label(data: Path, split: str | None) -> str:

@@ -44,6 +44,7 @@ from MaskTheFace.style import MaskStyle
 from MaskTheFace.wear import sample_wear, worn
 from masktrain.config import SETTINGS, PrepareConfig, parse_prepare
 from masktrain.faces import (
+    BUILT_IN,
     FaceCrop,
     FaceRef,
     fingerprint,
@@ -189,7 +190,10 @@ def _settings(config: PrepareConfig) -> str:
     values = dataclasses.asdict(config)
     for name in ("output", "workers"):
         del values[name]
-    values |= {"faces": os.path.normpath(config.faces), "version": DATA_VERSION}
+    faces = os.path.normpath(config.faces)
+    if faces in BUILT_IN and config.faces not in BUILT_IN:
+        faces = os.path.join(".", faces)  # a folder of the user's that has their name
+    values |= {"faces": faces, "version": DATA_VERSION}
     return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
 
@@ -215,13 +219,14 @@ def _already_prepared(folder: Path, config: PrepareConfig) -> bool:
 
 
 def _refuse_new_photos(folder: Path, config: PrepareConfig) -> None:
-    """Say so where photos have been added since; one taken away leaves its crops as they are."""
-    if config.faces in ("demo", "lfw") or not Path(config.faces).is_dir():
+    """Say so where photos have been added since; one taken away leaves its crops as they are, and
+    data that hold as many as the limit allows need no more."""
+    if config.faces in BUILT_IN or not Path(config.faces).is_dir():
         return
     known = {row.source for row in read_manifest(folder / MANIFEST)}
     refs = list_faces(config.faces, config.seed, config.limit)
     new = [ref.source for ref in refs if ref.source not in known]
-    if new and not config.limit:
+    if new and not (config.limit and len(known) >= config.limit):
         raise PrepareError(
             f"{folder}: {len(new):,} photos, such as {new[0]}, have been added to {config.faces} "
             "since it was prepared; delete it, or prepare with another --output"

@@ -168,16 +168,18 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
     Raises:
         CheckpointError: the weights are missing or damaged.
         DataError: no prepared faces in the folder.
-        ValueError: the device cannot be used.
+        ValueError: the device cannot be used; the results would replace those of other faces.
     """
     from MaskTheFace.images import montage
     from MaskTheFace.occluder_style import SHARES
     from masktrain.pixel_statistics import statistics_auc
-    from masktrain.predictor import Predictor
+    from masktrain.predictor import Predictor, refuse_other_faces
     from masktrain.probe_images import PROBES, faceless, load_faces, with_occluder
-    from masktrain.run_folder import run_of
+    from masktrain.run_folder import own_folder
 
     asked = Predictor.open(config.weights, config.device, config.batch_size)
+    folder = config.output or own_folder(asked.weights, "probes")
+    refuse_other_faces(folder / "probes.json", config.data)
     faces = load_faces(config.data, config.split, config.limit)
     untouched = _said(asked, [face.image for face in faces])
     rows: list[list[np.ndarray]] = [[face.image for face in faces[:SHOWN]]]
@@ -205,7 +207,7 @@ def probe(config: ProbesConfig) -> tuple[Report, np.ndarray, Path]:
         source=asked.source() | {"data": config.data.as_posix(), "split": config.split},
     )
     sheet = montage([image for row in rows for image in row], min(SHOWN, len(faces)))
-    return report, sheet, config.output or run_of(asked.weights) / "probes"
+    return report, sheet, folder
 
 
 def _chances(asked: Predictor, images: Sequence[np.ndarray]) -> np.ndarray:

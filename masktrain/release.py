@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -20,6 +20,7 @@ from MaskTheFace.commands import run_command
 
 # torch takes seconds to import: --help does without it.
 if TYPE_CHECKING:
+    from masktrain.document import Block
     from masktrain.run_record import RunRecord
 
 CARD = "README.md"
@@ -82,29 +83,33 @@ def release(run: Path, name: str, folder: Path) -> tuple[Path, Path]:
     if not record.evaluations:
         raise ReleaseError(f"{run} was judged on nothing yet: run masktrain.evaluate first")
     best = weights_file(run)
+    checkpoint = load_checkpoint(best)
     try:
-        packed = pack(load_checkpoint(best))
+        packed = pack(checkpoint)
     except DoesNotFitError as error:
         raise ReleaseError(f"{best}: {error}") from None
-    text = card(record, name, packed, folder)
+    text = card(record, name, packed, checkpoint, folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / RELEASED, packed)
     write_bytes(folder / CARD, text.encode())
     return folder / RELEASED, folder / CARD
 
 
-def card(record: RunRecord, name: str, packed: bytes, folder: Path) -> str:
+def card(
+    record: RunRecord, name: str, packed: bytes, checkpoint: Mapping[str, Any], folder: Path
+) -> str:
     """Return the card of weights as Markdown: what they are, hash, results, terms, how to judge."""
     from masktrain.document import Bullets, Code, Heading, Paragraph, Table, markdown, parse
-    from masktrain.report import results_table
     from masktrain.report_content import limits, model_card
     from masktrain.report_origin import data_sheet
+    from masktrain.results_table import results_table
     from masktrain.run_folder import RELEASED
 
     file = [
         ("file", f"`{RELEASED}`, half precision; reading it runs no code"),
         ("size", f"{len(packed) / 1e6:.1f} MB"),
         ("SHA-256", f"`{hashlib.sha256(packed).hexdigest()}`"),
+        ("threshold", f"{checkpoint['threshold']:g} ({checkpoint['threshold_from']})"),
         ("run", f"`{record.folder.resolve().name}`, commit {record.commits}"),
     ]
     blocks = [
@@ -120,6 +125,7 @@ def card(record: RunRecord, name: str, packed: bytes, folder: Path) -> str:
         Heading("Results of the run"),
         Paragraph("Of its weights in single precision; brackets hold 95 % intervals."),
         *parse(results_table(record.folder), record.folder),
+        *_known_failures(record),
         *limits(record),
         *data_sheet(record),
         Heading("Terms"),
@@ -132,6 +138,32 @@ def card(record: RunRecord, name: str, packed: bytes, folder: Path) -> str:
         ),
     ]
     return markdown(blocks, folder)
+
+
+def _known_failures(record: RunRecord) -> list[Block]:
+    """Return what bare faces were taken for masked, where the run was probed."""
+    from masktrain.document import Bullets, Heading, Paragraph
+    from masktrain.run_record import cell
+
+    if not (record.folder / "probes" / "probes.json").is_file():
+        return []
+    found = record.read("probes/probes.json")
+    rows = [*found["probes"], *found["occluders"]]
+    failed = [
+        f"{row['name']}: {cell(row['after'])}, before {cell(row['before'])}"
+        for row in rows
+        if not row["passed"]
+    ]
+    text = (
+        f"Of {len(rows)} changes that put no mask on, {len(failed)} raise the share of bare faces "
+        "that are taken for masked by more than 2 points"
+    )
+    several = [Bullets(tuple(failed))] if failed else []
+    return [
+        Heading("Known failures"),
+        Paragraph(text + (": share after the change, and before it." if failed else ".")),
+        *several,
+    ]
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from masktrain.best import best_of
 from masktrain.config import FULL_PX
+from masktrain.results_table import results_table
 
 # matplotlib and scikit-learn take seconds to import: --help does without them.
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ReportConfig:
     """Run folders, such as runs/20261120-101500-masktrain."""
     output: Path = Path("reports")
     """Folder for <run>/report.md, report.html, report.pdf and their pictures."""
-    ablations: Path = Path("reports/ablations")
+    ablations: Path = Path("runs/ablations")
     """Folder with the tables that masktrain.ablate made, for the report to hold."""
     plots_only: bool = False
     """Draw the plots into the run folders and write no report."""
@@ -169,103 +170,6 @@ def stages(run: Path, config: Mapping[str, Any]) -> list[Stage]:
 
     shape = preprocessing_of(run, config)
     return stages_of(str(config["model"]), shape.logits, shape.size_px)
-
-
-COLUMNS = {
-    "roc_auc": "ROC-AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-}
-CLASS_COLUMNS = {
-    "balanced_accuracy": "macro recall",
-    "recall of no_mask": "recall of no_mask",
-    "recall of wearing_mask": "recall of wearing_mask",
-    "recall of worn_incorrectly": "recall of worn_incorrectly",
-    "two roc_auc": "ROC-AUC, mask or none",
-    "two balanced_accuracy": "balanced accuracy, mask or none",
-}
-"""Of networks of three classes; for mask or none the third is put aside."""
-
-
-def results_table(run: Path) -> str:
-    """Return every evaluation of a run as a Markdown table, with the gap to other faces.
-
-    Args:
-        run: a run folder; its eval/*/metrics.json are read.
-
-    Returns:
-        One row a set of faces, each number with its 95 % interval; then, where prepared data
-        (drawn masks) and other folders were measured, how much lower the others came out, with
-        intervals, too.
-        Empty where nothing was evaluated.
-
-    Raises:
-        ReportError: a metrics.json is damaged.
-    """
-    records = {path.parent.name: _read_metrics(path) for path in _metrics_files(run)}
-    if not records:
-        return ""
-    columns = CLASS_COLUMNS if "classes" in next(iter(records.values())) else COLUMNS
-    lines = [
-        "| faces | n | " + " | ".join(columns.values()) + " |",
-        "|---|---|" + "---|" * len(columns),
-        *(_table_row(name, record, columns) for name, record in records.items()),
-    ]
-    others = [name for name, record in records.items() if not record["split"]]
-    drawn = [name for name in records if name not in others and not records[name].get("occluders")]
-    for name in drawn if others else ():
-        lines += ["", f"Lower than on {name} (drawn masks) by:", ""]
-        lines += [
-            "| faces | " + " | ".join(columns.values()) + " |",
-            "|---|" + "---|" * len(columns),
-        ]
-        lines += [_gap_row(records[name], other, records[other], columns) for other in others]
-    return "\n".join(lines) + "\n"
-
-
-def _metrics_files(run: Path) -> list[Path]:
-    return sorted((run / "eval").glob("*/metrics.json"))
-
-
-def _read_metrics(path: Path) -> Mapping[str, Any]:
-    try:
-        record: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = {f"recall of {row['name']}": row["recall"] for row in record.get("classes", ())}
-        if found:
-            two = record["two_classes"] or {key: {"value": None} for key in COLUMNS}
-            found |= {f"two {name}": two[name] for name in ("roc_auc", "balanced_accuracy")}
-        record = {**record, **found}
-        columns = CLASS_COLUMNS if found else COLUMNS
-        missing = [key for key in ("n", "split", *columns) if key not in record]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ReportError(f"{path} is damaged: {error}") from error
-    if missing:
-        raise ReportError(f"{path} is damaged: it has no {', '.join(missing)}")
-    return record
-
-
-def _table_row(name: str, record: Mapping[str, Any], columns: Mapping[str, str]) -> str:
-    cells = [_cell(record[key]) for key in columns]
-    return f"| {name} | {record['n']:,} | " + " | ".join(cells) + " |"
-
-
-def _cell(interval: Mapping[str, float | None]) -> str:
-    if interval["value"] is None:
-        return "-"
-    if interval["low"] is None:
-        return f"{interval['value']:.3f}"
-    return f"{interval['value']:.3f} ({interval['low']:.3f}-{interval['high']:.3f})"
-
-
-def _gap_row(
-    drawn: Mapping[str, Any], name: str, real: Mapping[str, Any], columns: Mapping[str, str]
-) -> str:
-    from masktrain.metrics import Interval, difference
-
-    gaps = [difference(Interval.stored(drawn[key]), Interval.stored(real[key])) for key in columns]
-    cells = ["-" if math.isnan(gap.value) else gap.cell("+") for gap in gaps]
-    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def read_run(run: Path) -> RunFiles:

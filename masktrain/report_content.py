@@ -89,14 +89,18 @@ Pictures = Mapping[str, Path]
 def _summary(run: RunRecord) -> list[Block]:
     name = run.headline
     if name is None:
-        return [Paragraph("No real faces that chose nothing were judged yet: no headline.")]
+        text = "No real faces but those that chose epoch or threshold were judged yet: no headline."
+        return [Paragraph(text)]
     found = run.evaluations[name]
     two = mask_or_none(found)
     parts = [
-        f"**Headline.** On {two['n']:,} real faces ({name}) that chose nothing, mask or none: "
+        f"**Headline.** On {two['n']:,} real faces ({name}), which chose neither epoch nor "
+        "threshold, mask or none: "
         f"ROC-AUC {cell(two['roc_auc'])}, balanced accuracy {cell(two['balanced_accuracy'])} "
-        f"at threshold {two['threshold']:g}. No real mask was trained on."
+        f"at threshold {two['threshold']:g}."
     ]
+    if run.drawn:
+        parts[0] += " No real mask was trained on."
     if "classes" in found:
         parts.append(
             f"Three classes on {found['n']:,} faces: macro recall "
@@ -119,12 +123,27 @@ def _task(run: RunRecord) -> list[Block]:
             "with a probability. A mask is worn when it covers the tip of the nose and the mouth, "
             f"as seen on the picture.{three}"
         ),
-        Paragraph(
+        Paragraph(_learned_from(run)),
+    ]
+
+
+def _learned_from(run: RunRecord) -> str:
+    if run.drawn:
+        return (
             "It learned from photos of bare faces alone: MaskTheFace drew masks of many types, "
             "colours and ways of wearing onto them. The question of this report is how well that "
             "holds for real masks."
-        ),
-    ]
+        )
+    if run.prepared:
+        return (
+            "MaskTheFace drew the masks that it learned from onto photos of bare faces; but it "
+            f"began with the weights `{run.config.get('init')}`, and what these had seen its files "
+            "do not say."
+        )
+    return (
+        "Its crops were not made by masktrain.prepare: who wears the masks that it learned from, "
+        "or drew them, its files do not say."
+    )
 
 
 def _network(run: RunRecord, pictures: Pictures, stages: Sequence[Any]) -> list[Block]:
@@ -168,7 +187,7 @@ _DESCRIPTIONS = {
         "half of the channels pass untouched, the other half go through a 1x1, a 3x3 filter for "
         "each channel by itself and another 1x1 convolution, and then the halves are shuffled, so "
         "that each sees the other in the next unit. The mean over what is left goes to a linear "
-        "layer. It is the smallest network here, for devices that have next to nothing."
+        "layer. It is the smallest network here."
     ),
     "mobilenet": (
         "A MobileNet (Sandler et al. 2018; Howard et al. 2019): inverted residual blocks widen "
@@ -260,7 +279,7 @@ def _ablations(run: RunRecord) -> list[Block]:
         if not (run.ablations / plan.name / "ablation.md").is_file()
     ]
     if missing:
-        blocks += [Paragraph("Planned and not run:"), Bullets(tuple(missing))]
+        blocks += [Paragraph("Plans of masktrain.ablate without a table:"), Bullets(tuple(missing))]
     return [Heading("Ablations"), *blocks]
 
 
@@ -312,9 +331,13 @@ def model_card(run: RunRecord) -> list[Block]:
     )
     rows = [
         ("What it is", f"{run.config['model']} for crops of 112 px; classes {classes}"),
-        ("Meant for", "reminders at kiosks, counting, teaching and research on synthetic data"),
+        (
+            "Meant for",
+            "teaching and research; reminders at kiosks and counting, where the terms of the "
+            "photos that it learned from allow these",
+        ),
         ("Not meant for", "decisions about people, identification, medical use, other pictures"),
-        ("Trained on", "bare faces with drawn masks; no real mask"),
+        ("Trained on", "bare faces with drawn masks; no real mask" if run.drawn else "unknown"),
         ("Judged on", ", ".join(run.evaluations) or "nothing yet"),
         ("Headline", _headline_line(run)),
         ("Terms", "the code's are MIT; weights carry the terms of the photos they learned from"),

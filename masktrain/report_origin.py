@@ -21,7 +21,7 @@ SOURCES = {
     "UTKFace": "web photos with age, gender and ethnicity; non-commercial research",
     "LFW": "press photos of public figures; research",
     "embedded model": "drawn people, fitted to UTKFace: non-commercial research",
-    "other": "photos of the user's own, under their own terms",
+    "other": "photos of no source that file names tell, under their own terms",
 }
 
 
@@ -36,11 +36,7 @@ def data(run: RunRecord, pictures: Mapping[str, Path]) -> list[Block]:
             for series, counts in crops.items()
         ]
         blocks += [
-            Paragraph(
-                f"Crops by split, from `{run.data['data']}`. Faces are split by identity before "
-                "masks are drawn, twins stay on one side, copies are dropped, and some masks and "
-                "prints are kept for the test alone."
-            ),
+            Paragraph(f"Crops by split, from `{run.data['data']}`. {_split_how(run)}"),
             Table(("split", *names), tuple(rows)),
         ]
     else:
@@ -53,6 +49,16 @@ def data(run: RunRecord, pictures: Mapping[str, Path]) -> list[Block]:
             )
         )
     return blocks
+
+
+def _split_how(run: RunRecord) -> str:
+    if not run.prepared:
+        return "They were not made by masktrain.prepare: how they were split its files do not say."
+    return (
+        "Faces are split before masks are drawn, by person where folders name one, else by photo; "
+        "twins stay on one side, copies are dropped, and some masks and prints are kept for the "
+        "test alone."
+    )
 
 
 def reproduce(run: RunRecord) -> list[Block]:
@@ -76,7 +82,8 @@ def commands(run: RunRecord) -> list[str]:
     found = [_prepare_command(run)] if run.prepared else []
     later = run.environment.get("resumed", ())
     # Going on where a run was stopped changes no result; going on for longer does.
-    for part in (run.environment, *(one for one in later if "--epochs" in one["command"])):
+    longer = [one for one in later if any(w.split("=")[0] == "--epochs" for w in one["command"])]
+    for part in (run.environment, *longer):
         if words := part.get("command", ()):
             module = Path(words[0]).stem
             found.append(shlex.join(["python", "-m", f"masktrain.{module}", *words[1:]]))
@@ -95,7 +102,7 @@ def _evaluate_command(run: RunRecord, record: Mapping[str, Any]) -> str:
         words += ["--occluders", f"{record['occluders']:g}"]
     two = mask_or_none(record)
     if two.get("threshold_from", "fixed") != "fixed":
-        words += ["--threshold", f"{two['threshold']:g}"]
+        words += ["--threshold", str(two["threshold"])]
     return shlex.join(["python", "-m", "masktrain.evaluate", *words])
 
 
@@ -143,13 +150,22 @@ def data_sheet(run: RunRecord) -> list[Block]:
             for name, terms in SOURCES.items()
             if name in named
         ),
-        ("Masks", "drawn by MaskTheFace from what people wear; styles are in manifest.csv"),
-        ("Labels", "from the rendered mask: nose tip and mouth covered is wearing_mask"),
-        ("Splits", "by identity, before masks are drawn; copies dropped"),
-        ("Landmarks", _landmarks(run.prepared)),
+        *(_drawing(run.prepared) if run.prepared else [("Masks, labels, splits", "unknown")]),
         ("Kept here", "no photo: only numbers, weights and drawings of people who do not exist"),
     ]
     return [Heading("Data sheet"), Table(("item", "value"), tuple(rows))]
+
+
+def _drawing(prepared: Mapping[str, Any]) -> list[tuple[str, str]]:
+    without = prepared.get("without") or ()
+    prior = "in even shares" if "prior" in without else "in shares that people wear"
+    less = f", without {', '.join(without)}" if without else ""
+    return [
+        ("Masks", f"drawn by MaskTheFace {prior}{less}; styles are in manifest.csv"),
+        ("Labels", "from the rendered mask: nose tip and mouth covered is wearing_mask"),
+        ("Splits", "by person where folders name one, else by photo; copies dropped"),
+        ("Landmarks", _landmarks(prepared)),
+    ]
 
 
 def _landmarks(prepared: Mapping[str, Any]) -> str:

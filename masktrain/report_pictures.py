@@ -3,6 +3,7 @@ and what a network says of pictures that it was not meant for."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from MaskTheFace.images import montage, write_image
-from masktrain.config import TrainConfig
+from masktrain.config import SETTINGS, TrainConfig
 
 if TYPE_CHECKING:
     from masktrain.architecture import Stage
@@ -30,11 +31,14 @@ def draw_pictures(
     """
     from masktrain.figures import network_figure, save_figure
 
-    samples = folder / "samples.png"
-    write_image(samples, training_samples(TrainConfig.from_dict(config)))
     drawn = [(s.name, s.what, s.shape, s.parameters) for s in stages]
-    network = save_figure(network_figure(drawn, 112), folder / "network.png", dpi=150)
-    found = {"samples": samples, "network": network}
+    found = {"network": save_figure(network_figure(drawn, 112), folder / "network.png", dpi=150)}
+    settings = run / SETTINGS
+    if settings.is_file():  # else nobody knows who drew the masks that it saw
+        found["samples"] = folder / "samples.png"
+        prepared = json.loads(settings.read_text(encoding="utf-8"))
+        samples = training_samples(TrainConfig.from_dict(config), prepared)
+        write_image(found["samples"], samples)
     weights = weights_of(run)
     if weights is not None:
         from masktrain.predict import PredictConfig, predict, sheet
@@ -65,26 +69,32 @@ def preprocessing_of(run: Path, config: Mapping[str, Any]) -> Preprocessing:
     return Preprocessing.from_dict(load_checkpoint(weights)["preprocessing"])
 
 
-def training_samples(config: TrainConfig) -> np.ndarray:
+def training_samples(config: TrainConfig, prepared: Mapping[str, Any]) -> np.ndarray:
     """Return crops as training sees them, of drawn people: (H, W, 3) uint8 RGB.
 
     Bare and masked in turn; with three classes every third wears its mask wrongly; occluders come
     as often as in the run.
+
+    Args:
+        config: of the run.
+        prepared: settings that its faces were prepared with: `mask_types` and `without` are used.
     """
     import torch
 
-    from masktrain.augment import to_pixels, train_transform
+    from masktrain.augment import eval_transform, to_pixels, train_transform
     from masktrain.model import Preprocessing
 
     preprocessing = Preprocessing.of_classes(config.classes)
-    transform = train_transform(preprocessing, config.min_scale)
+    transform = eval_transform(preprocessing)
+    if config.augment:
+        transform = train_transform(preprocessing, config.min_scale)
     torch.manual_seed(0)
-    crops = [_dressed(number, config) for number in range(SHOWN)]
+    crops = [_dressed(number, config, prepared) for number in range(SHOWN)]
     inputs = [transform(torch.from_numpy(crop).permute(2, 0, 1)) for crop in crops]
     return montage(list(to_pixels(torch.stack(inputs), preprocessing)), COLUMNS)
 
 
-def _dressed(number: int, config: TrainConfig) -> np.ndarray:
+def _dressed(number: int, config: TrainConfig, prepared: Mapping[str, Any]) -> np.ndarray:
     from MaskTheFace.overlay import overlay_mask
     from MaskTheFace.wear import sample_wear, worn
     from masktrain.faces import list_faces, open_face
@@ -98,7 +108,8 @@ def _dressed(number: int, config: TrainConfig) -> np.ndarray:
     if before is not None and before.beneath:
         image = put_before(image, face.landmarks, before, image)
     if label:
-        style = draw_style(rng, "train")
+        types, without = (tuple(prepared.get(name) or ()) for name in ("mask_types", "without"))
+        style = draw_style(rng, "train", types, without)
         if label == 2:
             style = worn(style, sample_wear(rng, style.template), rng)
         image = overlay_mask(image, face.landmarks, style).image

@@ -162,7 +162,9 @@ def roc_band(scores: Scores, identities: Identities = None) -> Band | None:
     if _people_a_class(scores, identities) == 1:
         return None
     tpr, fpr = _rates(scores, resampled_weights(len(scores.labels), identities))
-    rows = [np.interp(GRID, x, y) for x, y in zip(fpr, tpr, strict=True) if np.isfinite(x).all()]
+    # A resample without one of the classes has no curve.
+    whole = np.isfinite(fpr).all(axis=1) & np.isfinite(tpr).all(axis=1)
+    rows = [np.interp(GRID, x, y) for x, y in zip(fpr[whole], tpr[whole], strict=True)]
     low, high = np.percentile(rows, LEVEL, axis=0)
     return Band(GRID, low, high)
 

@@ -19,7 +19,7 @@ from masktrain.config import TrainConfig
 from masktrain.metrics import Scores
 from masktrain.multiclass import ClassScores
 
-RELEASES = Path(__file__).parents[1] / "reports" / "weights"
+RELEASES = Path(__file__).resolve().parents[1] / "reports" / "weights"
 """Where weights that are handed on lie, <name>/model.safetensors."""
 RELEASED = "model.safetensors"
 WEIGHTS = ("weights/best.pt", "weights.pt")
@@ -99,14 +99,14 @@ def describe_environment(device: str, precision: str) -> dict[str, Any]:
 def weights_file(path: Path) -> Path:
     """Return the checkpoint meant by a path, or by the name of weights that were handed on.
 
-    Of a run folder that is its best one, or, in reports/, the one that is kept.
+    Of a run folder that is its best one, or, in reports/, the one that is kept or handed on.
     """
     named = RELEASES / path.name / RELEASED
     if not path.exists() and len(path.parts) == 1 and named.is_file():
         return named
     if not path.is_dir():
         return path
-    found = (path / name for name in WEIGHTS if (path / name).is_file())
+    found = (path / name for name in (*WEIGHTS, RELEASED) if (path / name).is_file())
     return next(found, path / WEIGHTS[0])
 
 
@@ -115,7 +115,7 @@ def run_of(weights: Path) -> Path:
 
     What is found out about weights that were handed on goes to runs/<name>: it may show people.
     """
-    if weights.name == RELEASED and weights.parent.parent == RELEASES:
+    if weights.name == RELEASED and weights.parent.parent.resolve() == RELEASES:
         return Path("runs") / weights.parent.name
     return weights.parent.parent if weights.parent.name == "weights" else weights.parent
 
@@ -129,6 +129,19 @@ def results_folder(weights: Path, kind: str, label: str) -> Path:
     """Return <run folder>/<kind>/<label>; weights that are not the best ones add their name."""
     name = label if is_best(weights) else f"{label}-{weights.stem}"
     return run_of(weights) / kind / name
+
+
+def own_folder(weights: Path, kind: str) -> Path:
+    """Return <run folder>/<kind>; weights that are not the best ones add their name."""
+    return run_of(weights) / (kind if is_best(weights) else f"{kind}-{weights.stem}")
+
+
+def data_of(run: Path) -> Path | None:
+    """Return the prepared data that a run learns from, as it noted; it may be gone since."""
+    try:
+        return Path(json.loads((run / "data.json").read_text("utf-8"))["data"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def scores_file(run: Path, series: str, epoch: int) -> Path:

@@ -59,6 +59,11 @@ class RunRecord:
         """Settings that its faces were prepared with; empty where the run does not say."""
         return self.read(SETTINGS) if (self.folder / SETTINGS).is_file() else {}
 
+    @property
+    def drawn(self) -> bool:
+        """Whether its files say that MaskTheFace drew every mask that it learned from."""
+        return bool(self.prepared) and self.config.get("init") in ("none", "imagenet")
+
     @cached_property
     def evaluations(self) -> Mapping[str, Mapping[str, Any]]:
         """metrics.json of every set of faces, by its name."""
@@ -83,7 +88,7 @@ class RunRecord:
             for name, found in self.evaluations.items()
             if found["split"] is None
             and is_best(Path(found.get("weights", WEIGHTS[0])))
-            and mask_or_none(found)
+            and mask_or_none(found).get("roc_auc", {}).get("value") is not None
             and not self._chose(name, found)
         ]
         return next((name for name in free if "test" in name), free[0] if free else None)
@@ -93,8 +98,12 @@ class RunRecord:
         real_val = Path(self.config.get("real_val") or "").name
         if not real_val or real_val not in (name, Path(found.get("data", "")).name):
             return False
-        said = (mask_or_none(one).get("threshold_from", "") for one in self.evaluations.values())
-        return self.config.get("select") == "real_val" or any("real_val" in how for how in said)
+        if self.config.get("select") == "real_val":
+            return True
+        judged = self.evaluations.values()
+        chosen = [mask_or_none(one).get("threshold_from", "") for one in judged]
+        chosen += [one.get("calibration", {}).get("temperature_from") or "" for one in judged]
+        return any("real_val" in how for how in chosen)
 
     def read(self, name: Path | str) -> Mapping[str, Any]:
         """Return a JSON file of the run, by its path in the folder.

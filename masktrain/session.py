@@ -315,7 +315,11 @@ def _describe_data(session: Session) -> dict[str, Any]:
     }
     bare = session.crops["train"]
     paths = [path for path, label in zip(bare.paths, bare.labels, strict=True) if label == 0]
-    return {"data": session.data.as_posix(), "crops": crops, "sources": sources_of(paths)}
+    return {
+        "data": session.data.as_posix(),
+        "crops": crops,
+        "sources": sources_of(session.data, paths),
+    }
 
 
 def describe_session(session: Session) -> str:

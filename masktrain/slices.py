@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,9 +25,9 @@ LEAST_FACES = 20
 """Smaller slices are shown, but none of them is named as the worst."""
 MOST_VALUES = 30
 """A column of a CSV with more values than this is no way to slice."""
-UTK_NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_\d{8,}")
-LFW_NAME = re.compile(r".+_\d{4}(-[0-9a-f]{12})?\.\w+")
-DEMO_NAME = "demo-"
+UTK_NAME = re.compile(r"(?<!\d)(\d{1,3})_([01])_([0-4])_\d{8,}")
+LFW_NAME = re.compile(r"(?:.*/)?(?P<person>[^/]+)/(?P=person)_\d{4}\.\w+")
+DEMO_SOURCE = "demo:"
 UTK_GENDER = ("male", "female")
 UTK_GROUP = ("White", "Black", "Asian", "Indian", "other")
 STATEMENT = (
@@ -244,20 +245,28 @@ def _size_name(box_xyxy: str) -> str:
     return "192 px and more"
 
 
-def sources_of(paths: Sequence[str]) -> dict[str, int]:
-    """Return how many crops have names as a known source of photos has them, others apart."""
-    names = [Path(path).name for path in paths]
-    utk = sum(bool(UTK_NAME.match(name)) for name in names)
-    lfw = sum(bool(LFW_NAME.fullmatch(name)) for name in names)
-    demo = sum(name.startswith(DEMO_NAME) for name in names)
-    counts = {"UTKFace": utk, "LFW": lfw, "embedded model": demo}
-    counts["other"] = len(names) - sum(counts.values())
-    return {name: count for name, count in counts.items() if count}
+def sources_of(root: Path, paths: Sequence[str]) -> dict[str, int]:
+    """Return how many crops are of a known source of photos, by what the manifest says they were
+    cut from; others, and all of a folder without a manifest, apart."""
+    from MaskTheFace.manifest import rows_by_path
+
+    known = rows_by_path(root)
+    counts = Counter(_source_of(known[path].source if path in known else "") for path in paths)
+    order = ("UTKFace", "LFW", "embedded model", "other")
+    return {name: counts[name] for name in order if counts[name]}
+
+
+def _source_of(source: str) -> str:
+    if source.startswith(DEMO_SOURCE):
+        return "embedded model"
+    if UTK_NAME.match(source.rpartition("/")[2]):
+        return "UTKFace"
+    return "LFW" if LFW_NAME.fullmatch(source) else "other"
 
 
 def _from_names(paths: Sequence[str]) -> dict[str, list[str]]:
     """Read age, gender and ethnicity out of file names as UTKFace has them."""
-    found = [UTK_NAME.match(Path(path).name) for path in paths]
+    found = [UTK_NAME.search(Path(path).name) for path in paths]
     return {
         "age": [_age_name(int(match[1])) if match else "" for match in found],
         "gender": [UTK_GENDER[int(match[2])] if match else "" for match in found],

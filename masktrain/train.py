@@ -118,32 +118,21 @@ def train(config: TrainConfig) -> Path:
 
 def data_folder(config: TrainConfig) -> Path:
     """Return the prepared data: `data`, or what `faces` has been, or now is, prepared into."""
+    from masktrain.run_folder import data_of
+
     if config.data is not None:
         return config.data
-    if config.resume is not None and (kept := _data_of(config.resume)):
+    if config.resume is not None and (kept := data_of(config.resume)) and kept.is_dir():
+        # Photos that have come to its source since are none of the run's.
         return kept
-    from masktrain.model import build_model
+    from masktrain.model import Preprocessing, build_model
     from masktrain.prepare import prepare
 
     if config.init != "none" and not config.dry_run and config.resume is None:
         # Weights that cannot be had are to be known before minutes go into drawing masks.
-        build_model(config.model, config.init)
+        build_model(config.model, config.init, Preprocessing.of_classes(config.classes).logits)
     wear = config.classes == 3
     return prepare(PrepareConfig(faces=config.faces, limit=config.limit, wear=wear))
-
-
-def _data_of(run: Path) -> Path | None:
-    """Return the prepared data that a run learns from, if it is still there.
-
-    Photos that have come to its source since are none of the run's.
-    """
-    import json
-
-    try:
-        kept = Path(json.loads((run / "data.json").read_text("utf-8"))["data"])
-    except (OSError, ValueError, KeyError):
-        return None
-    return kept if kept.is_dir() else None
 
 
 def _open_tracker(session: "Session") -> "Tracker":

@@ -10,9 +10,11 @@ from conftest import write_rgb
 
 from MaskTheFace.images import read_image
 from MaskTheFace.manifest import read_manifest, write_manifest
+from masktrain import audit as module
 from masktrain.audit import AuditConfig, _both_splits, audit, main
 from masktrain.config import PrepareConfig
-from masktrain.data import DataError
+from masktrain.data import Crops, DataError
+from masktrain.metrics import Interval
 from masktrain.prepare import prepare
 
 
@@ -76,6 +78,23 @@ def test_the_naive_split_deals_the_same_crops_and_mixes_twins(data: Path) -> Non
 
     assert not people("train", honest) & people("val", honest)
     assert people("train", naive) & people("val", naive)
+
+
+def test_what_is_called_honest_is_trained_on_the_honest_split(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fake(_: AuditConfig, crops: dict[str, Crops]) -> Interval:
+        known = {Path(path).name for path in crops["train"].paths}
+        shared = np.mean([Path(path).name in known for path in crops["val"].paths])
+        return Interval(float(shared), 0.0, 1.0)
+
+    monkeypatch.setattr(module, "_trained", fake)
+    found = audit(AuditConfig(data, epochs=1))
+    assert found.honest is not None and found.naive is not None
+    assert found.honest.value == 0 < found.naive.value
+    lines = found.markdown().splitlines()
+    rows = {line.split()[1]: line for line in lines if line.startswith("| ")}
+    assert found.honest.cell() in rows["honest:"] and found.naive.cell() in rows["naive:"]
 
 
 def test_both_splits_are_trained_and_reported(data: Path) -> None:

@@ -166,5 +166,13 @@ def test_other_faces_of_the_same_name_are_not_compared(tmp_path: Path) -> None:
         path.write_text(json.dumps({"threshold": 0.5, "data": data, "split": None}))
     with pytest.raises(CompareError, match="evaluated on other faces"):
         compare(CompareConfig((whole, half)))
+    hidden = written(tmp_path / "d", scores, labels)
+    for run, share in ((whole, 0.25), (hidden, 0.5)):
+        path = run / "eval/real/metrics.json"
+        record = {"threshold": 0.5, "data": "p/real", "split": None, "occluders": share}
+        path.write_text(json.dumps(record))
+    with pytest.raises(CompareError, match=r"0\.25; p/real, -, 0\.5 as folder"):
+        compare(CompareConfig((whole, hidden)))
+    whole = written(tmp_path / "e", scores, labels)
     moved = written(tmp_path / "c", scores, labels)
     assert compare(CompareConfig((whole, moved))).n == 200, "the same names throughout"

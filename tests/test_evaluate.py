@@ -410,6 +410,24 @@ def test_nothing_is_fitted_to_the_faces_that_are_judged(
         assert (metrics["calibration"]["temperature"] is not None) == fitted  # type: ignore[index]
 
 
+def test_a_run_that_prepared_its_faces_knows_its_validation(
+    weights: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    payload = torch.load(weights, weights_only=True)
+    payload["config"] = TrainConfig(faces="photos").to_dict()
+    (run / "weights").mkdir(parents=True)
+    torch.save(payload, run / "weights" / "best.pt")
+    labels = np.tile([0, 1], 50)
+    save_scores(run, "val", 3, Scores(labels, 0.3 + 0.2 * labels, 0.5))
+    words = ("--weights", run, "--threshold", "youden", "--data", tiny_data, "--split", "val")
+    for noted, told in (("elsewhere", ""), (tiny_data.as_posix(), ", the faces judged here")):
+        (run / "data.json").write_text(json.dumps({"data": noted}))
+        assert run_main(*words) == 0
+        metrics = read_metrics(run / "eval" / f"{tiny_data.name}-val")
+        assert metrics["threshold_from"] == f"youden on val{told}"
+
+
 def test_file_names_of_old_archives_are_no_trouble(
     weights: Path, data: Path, tmp_path: Path
 ) -> None:

@@ -378,7 +378,7 @@ def test_by_products_agree_with_the_pictures_and_the_manifest(photos: Path) -> N
         before, after = read_image(photos / row.source), read_image(out / row.path)
         label = out / row.path.replace("images/", "labels/", 1)
         number = int(label.with_suffix(".txt").read_text().split()[0])
-        assert CLASSES[number] == (row.label or "worn_incorrectly")
+        assert CLASSES[number] == (row.label or "no_mask")
         if row.template:
             name = Path(row.path).relative_to("images").with_suffix(".png")
             alpha = cv2.imread(str(out / "alpha" / name), cv2.IMREAD_UNCHANGED)

@@ -1,5 +1,6 @@
 """From 68 points to where each point of a mask lands: charts, wear and thin-plate splines."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,6 +56,19 @@ def test_the_chart_goes_on_in_straight_lines_beyond_its_edge() -> None:
     grid = chart_grid(FACE)
     edge, in_, out = chart_to_image(np.array([[1.0, 0.3], [0.9, 0.3], [1.1, 0.3]]), grid)
     assert np.allclose(out - edge, edge - in_)
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.35])
+def test_a_flat_fit_is_one_homography_which_the_usual_fit_is_not(yaw: float) -> None:
+    uv = np.stack(np.meshgrid(COLUMNS_U, ROWS_V), axis=-1).reshape(-1, 2)
+    face = turned(10, yaw)
+    off_px = {}
+    for flat in (False, True):
+        points = fit_points(uv, face, MaskStyle(flat_fit=flat, shape=0.0))
+        matrix, _ = cv2.findHomography(uv, points)
+        laid = cv2.perspectiveTransform(uv[None], matrix)[0]
+        off_px[flat] = np.abs(laid - points).max()
+    assert off_px[True] < 0.01 < 3 < off_px[False], "of a face of 200 px"
 
 
 @settings(max_examples=40, deadline=None)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import write_rgb
 
+from MaskTheFace.coverage import label_of
 from MaskTheFace.wear import ADVICE
 from masktrain import finders as module
 from masktrain.face_model import FaceModel
@@ -112,7 +113,29 @@ def test_no_crop_replaces_that_of_another_photo(tmp_path: Path) -> None:
     ]  # fmt: skip
     write_crops(tmp_path, faces)
     names = ("team-a-1.png", "team-a-1 (2).png", "team-a-1 (3).png")
+    write_crops(tmp_path, faces)
     assert [int(cv2.imread(str(tmp_path / name)).mean()) for name in names] == [*shades.values()]
+    assert len(list(tmp_path.iterdir())) == len(names), "the same crops again are no others"
+    first = faces[0].found
+    later = dataclasses.replace(
+        faces[0], found=dataclasses.replace(first, image=first.image + np.uint8(5))
+    )
+    write_crops(tmp_path, [later])
+    assert int(cv2.imread(str(tmp_path / "team-a-1.png")).mean()) == 10
+    assert int(cv2.imread(str(tmp_path / "team-a-1 (4).png")).mean()) == 15
+
+
+def test_a_limit_is_of_photos(weights: Path, photos: Path) -> None:
+    found = predict(PredictConfig(weights, photos, device="cpu", limit=1))
+    whole = predict(PredictConfig(weights, photos, device="cpu"))
+    seen = {one.photo for one in found.faces} | {photo for photo, _ in found.failed}
+    every = {one.photo for one in whole.faces} | {photo for photo, _ in whole.failed}
+    assert seen == {min(every)} and len(every) == 3
+
+
+def test_crops_need_photos() -> None:
+    with pytest.raises(ValueError, match="give these with --custom"):
+        PredictConfig(Path("w.pt"), crops=Path("crops"))
 
 
 def test_a_threshold_is_for_two_classes(weights: Path, photos: Path) -> None:
@@ -207,6 +230,11 @@ def test_drawn_examples_are_always_the_same_and_differ() -> None:
 
 def test_networks_of_ways_say_how(photos: Path, weights: Path) -> None:
     found = predict(PredictConfig(weights, photos, device="cpu"))
-    ways = {one.way for one in found.faces if one.said != "no_mask"}
     three = len(torch.load(weights, weights_only=True)["preprocessing"]["outputs"]) == len(OUTPUTS)
-    assert (ways <= {""}) or three
+    told = [*found.faces, *found.oddities]
+    for one in told:
+        if three and one.said != "no_mask":
+            assert label_of(one.way) == one.said
+        else:
+            assert one.way == ""
+    assert not three or any(one.way for one in told)

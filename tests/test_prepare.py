@@ -1,6 +1,7 @@
 """Bare faces to labelled twins: no leak, nothing lost, the same bytes however it was run."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -280,8 +281,13 @@ def test_photos_that_came_since_are_not_left_out_in_silence(
         assert prepare(config_for(more, prepared)) == prepared
         first = sorted(path for path in more.rglob("*") if path.is_file())[0]
         shutil.copy(first, first.with_name("new.jpg"))
-        with pytest.raises(PrepareError, match=r"1 photos, such as .*new\.jpg, have been added"):
-            prepare(config_for(more, prepared))
+        count = len({row.source for row in read_manifest(prepared / "manifest.csv")})
+        for limit in (0, count + 1):
+            with pytest.raises(
+                PrepareError, match=r"1 photos, such as .*new\.jpg, have been added"
+            ):
+                prepare(config_for(more, prepared, limit=limit))
+        assert prepare(config_for(more, prepared, limit=count)) == prepared, "as many as asked for"
         first.with_name("new.jpg").unlink()
         first.unlink()
         assert prepare(config_for(more, prepared)) == prepared, "what is gone leaves its crops"
@@ -368,6 +374,15 @@ def test_a_full_disk_is_one_line_and_can_be_mended(
 def test_the_default_folder_is_named_after_source_and_limit() -> None:
     assert default_folder(PrepareConfig()) == Path("data/demo")
     assert default_folder(PrepareConfig(faces="/x/utk", limit=500)) == Path("data/utk-500")
+
+
+@pytest.mark.parametrize("name", ["demo", "lfw"])
+def test_a_folder_that_has_the_name_of_a_source_is_a_folder(name: str) -> None:
+    known, folder, dotted = (
+        json.loads(module._settings(PrepareConfig(faces=faces)))["faces"]
+        for faces in (name, f"{name}/", f"./{name}")
+    )
+    assert known == name and folder == dotted == os.path.join(".", name)
 
 
 def test_the_summary_counts_what_there_is(prepared: Path, rows: list[ManifestRow]) -> None:

@@ -62,6 +62,26 @@ def report_on(
     return {row.name: row for row in (*report.probes, *report.occluders)}
 
 
+def test_probes_of_other_weights_and_faces_do_not_replace_those_of_the_best(
+    data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rule = Rule(lambda x: x.new_full((len(x),), -5.0))
+    classifier = Classifier(rule, Preprocessing(), 0.5, "fixed", "rule", 1, {})
+    monkeypatch.setattr(predictor, "load_classifier", lambda *_: classifier)
+    weights = tmp_path / "run" / "weights"
+    weights.mkdir(parents=True)
+    found = {}
+    for name in ("best", "last"):
+        (weights / f"{name}.pt").write_bytes(b"")
+        config = ProbesConfig(weights / f"{name}.pt", data, split="val", limit=2, device="cpu")
+        found[name] = probe(config)[2]
+    assert found == {"best": tmp_path / "run/probes", "last": tmp_path / "run/probes-last"}
+    found["best"].mkdir()
+    (found["best"] / "probes.json").write_text(json.dumps({"source": {"data": "elsewhere"}}))
+    with pytest.raises(ValueError, match=r"probes holds results on elsewhere, not .*give --output"):
+        probe(dataclasses.replace(config, weights=weights / "best.pt"))
+
+
 def test_a_network_that_says_never_passes_everything(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from masktrain.model import (
     load_classifier,
     save_checkpoint,
 )
-from masktrain.run_folder import RELEASED, results_folder, weights_file
+from masktrain.run_folder import RELEASED, RELEASES, results_folder, run_of, weights_file
 from masktrain.tensors import DoesNotFitError, pack, unpack
 
 SMALL = "mobilenet_v3_small"
@@ -133,6 +133,15 @@ def test_a_folder_of_that_name_comes_first(run: Path, monkeypatch: pytest.Monkey
     assert weights_file(Path("tiny-1")) == Path("tiny-1/weights/best.pt")
 
 
+def test_what_is_found_of_released_weights_goes_to_runs_however_they_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(RELEASES.parents[1])
+    for weights in (RELEASES / "small" / RELEASED, Path("reports/weights/small") / RELEASED):
+        assert run_of(weights_file(weights)) == Path("runs/small")
+        assert run_of(weights_file(weights.parent)) == Path("runs/small")
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -150,6 +159,24 @@ def test_the_card_states_the_file_and_the_numbers_of_the_run(run: Path) -> None:
         "non-commercial research",
     ):
         assert wanted in text, wanted
+
+
+def test_the_card_names_the_probes_that_were_not_passed(run: Path) -> None:
+    limits = {"value": 0.07, "low": 0.04, "high": 0.12}
+    rows = [
+        {"name": name, "before": limits | {"value": 0.05}, "after": limits, "passed": passed}
+        for name, passed in (("hand", False), ("beard", True))
+    ]
+    (run / "probes").mkdir()
+    for others, told in ((rows, "Of 2 changes that put no mask on, 1 raise"), ([], "0 raise")):
+        found = {"probes": others, "occluders": []}
+        (run / "probes" / "probes.json").write_text(json.dumps(found))
+        _, card = release.release(run, "mine", run.parent / "mine")
+        text = card.read_text("utf-8")
+        assert told in text and "beard" not in text
+        assert ("- hand: 0.070 (0.040 to 0.120), before 0.050" in text) == bool(others)
+    known = payload()
+    assert f"| threshold | {known['threshold']:g} ({known['threshold_from']}) |" in text
 
 
 def test_what_cannot_be_released_is_said_and_nothing_is_written(

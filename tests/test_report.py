@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from masktrain import report
-from masktrain.multiclass import CLASSES
 
 PLOTS = {"results.png", "roc.png", "pr.png", "confusion_matrix.png", "calibration.png"}
 COLUMNS = ("epoch", "lr", "train/loss", "val/loss", "val/auc", "real_val/loss", "real_val/auc")
@@ -128,47 +127,3 @@ def test_plots_need_no_torch(run: Path) -> None:
     script += "sys.exit(code or 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script, str(run), "--plots-only"], check=False)
     assert done.returncode == 0
-
-
-def _write_metrics(run: Path, name: str, split: str | None, auc: float) -> None:
-    interval = {"value": auc, "low": auc - 0.01, "high": auc + 0.01}
-    record = dict.fromkeys(report.COLUMNS, interval) | {"n": 1200, "split": split}
-    folder = run / "eval" / name
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(record), encoding="utf-8")
-
-
-def test_the_results_table_shows_each_evaluation_and_the_gap_to_real_faces(tmp_path: Path) -> None:
-    _write_metrics(tmp_path, "utk-test", "test", 0.98)
-    _write_metrics(tmp_path, "street", None, 0.93)
-    table = report.results_table(tmp_path)
-    assert "| utk-test | 1,200 | 0.980 (0.970-0.990) |" in table
-    assert "| street | 1,200 | 0.930 (0.920-0.940) |" in table
-    assert "Lower than on utk-test (drawn masks) by:" in table
-    # Two limits of .010 each make one of .014 of their difference.
-    assert "| street | +0.050 (+0.036 to +0.064) |" in table
-
-
-def test_a_set_of_the_third_class_alone_has_no_gap_in_mask_or_none(tmp_path: Path) -> None:
-    known = {"value": 0.9, "low": 0.8, "high": 0.95}
-    rows = [{"name": name, "recall": known} for name in CLASSES]
-    two = dict.fromkeys(report.COLUMNS, known)
-    for name, split, found in (("mine-test", "test", two), ("street", None, None)):
-        folder = tmp_path / "eval" / name
-        folder.mkdir(parents=True)
-        record = {"n": 50, "split": split, "balanced_accuracy": known, "classes": rows}
-        (folder / "metrics.json").write_text(json.dumps(record | {"two_classes": found}))
-    last = report.results_table(tmp_path).splitlines()[-1]
-    assert last.startswith("| street | +0.000 (") and last.endswith("| - | - |")
-
-
-def test_a_run_without_evaluations_has_no_table(tmp_path: Path) -> None:
-    assert report.results_table(tmp_path) == ""
-
-
-def test_a_damaged_metrics_file_is_named(tmp_path: Path) -> None:
-    _write_metrics(tmp_path, "street", None, 0.9)
-    path = tmp_path / "eval" / "street" / "metrics.json"
-    path.write_text("{}", encoding="utf-8")
-    with pytest.raises(report.ReportError, match="street"):
-        report.results_table(tmp_path)

@@ -37,14 +37,22 @@ def interval(value: float) -> dict[str, float]:
     return {"value": value, "low": value - 0.01, "high": value + 0.01}
 
 
+CALIBRATION = {
+    "n": 50,
+    "ece": interval(0.123),
+    "temperature": 1.75,
+    "temperature_from": "val",
+    "ece_tempered": interval(0.045),
+}
+
+
 def metrics(split: str | None, auc: float) -> dict[str, object]:
     names = ("roc_auc", "balanced_accuracy", "sensitivity", "specificity")
-    calibration = {"n": 50, "ece": interval(0.123), "temperature": 1.75, "temperature_from": "val"}
     return {
         "n": 50,
         "split": split,
         "threshold": 0.5,
-        "calibration": calibration | {"ece_tempered": interval(0.045)},
+        "calibration": CALIBRATION,
         **{name: interval(auc - 0.1 * place) for place, name in enumerate(names)},
     }
 
@@ -207,6 +215,11 @@ def test_the_headline_is_of_faces_that_chose_nothing(run: Path) -> None:
         {"weights": "runs/tiny/weights/last.pt"},
         {"data": "elsewhere/real_val", "threshold_from": "youden on real_val"},
         {"classes": [], "two_classes": None, "balanced_accuracy": {"value": 0.5}},
+        {"roc_auc": {"value": None, "low": None, "high": None}},
+        {
+            "data": "elsewhere/real_val",
+            "calibration": CALIBRATION | {"temperature_from": "real_val"},
+        },
     ],
 )
 def test_other_weights_and_faces_that_had_a_say_make_no_headline(
@@ -218,12 +231,35 @@ def test_other_weights_and_faces_that_had_a_say_make_no_headline(
     assert "no headline" in text_of(run)
 
 
+@pytest.mark.parametrize("gone", ["prepare.json", "init"])
+def test_what_the_files_do_not_say_is_not_claimed(run: Path, gone: str) -> None:
+    claims = ("No real mask was trained on", "learned from photos of bare faces alone")
+    assert all(claim in text_of(run) for claim in claims)
+    if gone == "init":
+        config = json.loads((run / "config.json").read_text("utf-8"))
+        (run / "config.json").write_text(json.dumps(config | {"init": "others.pt"}))
+        expected = "began with the weights `others.pt`"
+    else:
+        (run / gone).unlink()
+        expected = "were not made by masktrain.prepare"
+    text = text_of(run)
+    assert expected in text and not any(claim in text for claim in claims)
+    assert "no real mask" not in text and "| Trained on | unknown |" in text
+
+
+def test_the_data_sheet_says_what_was_left_out_of_the_masks(run: Path) -> None:
+    assert "drawn by MaskTheFace in shares that people wear; styles" in text_of(run)
+    prepared = json.loads((run / "prepare.json").read_text("utf-8"))
+    (run / "prepare.json").write_text(json.dumps(prepared | {"without": ["prior", "light"]}))
+    assert "drawn by MaskTheFace in even shares, without prior, light; styles" in text_of(run)
+
+
 def test_commands_can_be_pasted_and_are_those_of_every_part(run: Path) -> None:
     environment = json.loads((run / "env.json").read_text("utf-8"))
     environment["command"] = ["train.py", "--data", "my faces", "--name", "retrain.py"]
     environment["resumed"] = [
         {"command": ["train.py", "--resume", "runs/a"], "git_commit": "abc123"},
-        {"command": ["train.py", "--resume", "runs/a", "--epochs", "9"], "git_commit": "def456"},
+        {"command": ["train.py", "--resume", "runs/a", "--epochs=9"], "git_commit": "def456"},
     ]
     (run / "env.json").write_text(json.dumps(environment))
     path = run / "eval/real_test/metrics.json"
@@ -232,7 +268,7 @@ def test_commands_can_be_pasted_and_are_those_of_every_part(run: Path) -> None:
     _, *found = commands(RunRecord(run, run))
     assert found[:2] == [
         "python -m masktrain.train --data 'my faces' --name retrain.py",
-        "python -m masktrain.train --resume runs/a --epochs 9",
+        "python -m masktrain.train --resume runs/a --epochs=9",
     ]
     own = f"python -m masktrain.evaluate --weights runs/{run.name}"
     assert f"{own} --data 'my photos' --threshold 0.31" in found
@@ -251,7 +287,11 @@ def test_plans_that_were_not_run_are_said_to_be(run: Path, tmp_path: Path) -> No
     (folder / "ablation.md").write_text("# Six choices\n\n| arm | x |\n|---|---|\n| flat | .1 |\n")
     text = markdown(content(RunRecord(run, tmp_path / "ablations"), {}, []), run)
     assert "### Six choices" in text and "| flat | .1 |" in text
-    assert "Planned and not run:" in text and "`ingredients`" in text and "`core`" not in text
+    assert (
+        "Plans of masktrain.ablate without a table:" in text
+        and "`ingredients`" in text
+        and "`core`" not in text
+    )
 
 
 def test_the_command_writes_three_files_that_say_the_same(
@@ -311,10 +351,16 @@ def test_stages_have_all_parameters_of_the_network(arch: str) -> None:
 
 def test_samples_are_drawn_people_dressed_as_the_run_says() -> None:
     config = TrainConfig(classes=3, occluders=0.5)
-    sheet = training_samples(config)
+    sheet = training_samples(config, {})
     assert sheet.ndim == 3 and sheet.dtype == np.uint8
-    assert np.array_equal(sheet, training_samples(config))
-    assert not np.array_equal(sheet, training_samples(dataclasses.replace(config, occluders=0.0)))
+    assert np.array_equal(sheet, training_samples(config, {}))
+    others = [
+        training_samples(dataclasses.replace(config, occluders=0.0), {}),
+        training_samples(dataclasses.replace(config, augment=False), {}),
+        training_samples(config, {"mask_types": ["gas"], "without": []}),
+        training_samples(config, {"mask_types": [], "without": ["prior"]}),
+    ]
+    assert not any(np.array_equal(sheet, other) for other in others)
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)

@@ -75,6 +75,14 @@ def test_bands_hold_their_curve() -> None:
     assert (pr.low <= curve + 1e-9).mean() > 0.95 and (curve <= pr.high + 1e-9).mean() > 0.95
 
 
+def test_a_band_holds_where_one_class_has_few_faces() -> None:
+    labels = np.repeat([0, 1], [60, 3])
+    scores = Scores(labels, np.clip(np.random.default_rng(0).normal(labels, 0.6), 0, 1), 0.5)
+    for draw in (roc_band, pr_band):
+        band = draw(scores)
+        assert band is not None and np.isfinite([band.low, band.high]).all()
+
+
 def test_a_band_needs_both_classes() -> None:
     only = Scores(np.array([1, 1]), np.array([0.4, 0.6]), 0.1)
     for band in (roc_band, pr_band):

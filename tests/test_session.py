@@ -1,13 +1,54 @@
 """What a run holds: the settings reach every epoch of training."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 from masktrain import session as module
 from masktrain.config import TrainConfig, training_px
 from masktrain.engine import pick_device
 from masktrain.session import build_session, load_data
+
+
+def test_occluders_and_veils_reach_what_is_learned_from(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[object, ...]] = {}
+    for name in ("load_online", "load_occluded"):
+        monkeypatch.setattr(module, name, lambda *words, name=name: asked.update({name: words}))
+    config = TrainConfig(classes=3, occluders=0.4, veils="no_mask", masks="online")
+    module.load_training(config, tiny_data)
+    assert asked.pop("load_online") == (tiny_data, 3, 0.4, "no_mask")
+    for occluders, veils in ((0.4, "left_out"), (0.0, "wearing_mask")):
+        module.load_training(TrainConfig(occluders=occluders, veils=veils), tiny_data)
+        folder, crops, *settings = asked.pop("load_occluded")
+        assert folder == tiny_data and len(crops.labels) > 0
+        assert settings == [occluders, veils]
+    module.load_training(TrainConfig(), tiny_data)
+    assert not asked
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_augmentation_is_as_asked(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch, augment: bool
+) -> None:
+    asked: list[float] = []
+    usual = module.train_transform
+    monkeypatch.setattr(
+        module, "train_transform", lambda p, scale: asked.append(scale) or usual(p, scale)
+    )
+    config = TrainConfig(model="mobilenet_v3_small", init="none", augment=augment, workers=0)
+    config = dataclasses.replace(config, min_scale=0.37, batch_size=4)
+    session = build_session(config, tiny_data, pick_device("cpu"), load_data(config, tiny_data))
+    assert asked == ([0.37] if augment else [])
+    crops = session.crops["train"]
+    plain = module.eval_transform(session.preprocessing)
+    expected = [plain(torch.from_numpy(crop).permute(2, 0, 1)) for crop in crops.images]
+    batch = next(iter(session.loader))[0]
+    as_stored = [any(torch.equal(one, other) for other in expected) for one in batch]
+    assert all(as_stored) != augment
 
 
 def test_every_epoch_is_trained_and_judged_at_its_side(

@@ -1,17 +1,19 @@
 """Slices: every face is counted where it belongs, and the worst slice is named."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from MaskTheFace.manifest import read_manifest
+from MaskTheFace.manifest import MANIFEST, ManifestRow, read_manifest, write_manifest
 from MaskTheFace.style import MaskStyle
 from MaskTheFace.templates import TEMPLATES
 from masktrain.config import PrepareConfig
 from masktrain.data import CLASSES, load_crops
 from masktrain.document import Table, parse
+from masktrain.faces import FaceRef, list_faces
 from masktrain.figures import slices_figure
 from masktrain.metrics import Scores, wilson
 from masktrain.multiclass import ClassScores
@@ -83,15 +85,27 @@ def test_where_nothing_is_known_no_slice_is_the_worst() -> None:
     assert "Nothing but the class is known" in found.markdown()
 
 
-def test_names_tell_where_photos_are_from() -> None:
-    names = ["train/no_mask/25_1_2_20170116161343328-529171794c76.jpg"]
-    names += ["train/no_mask/Tom_Daschle_Tom_Daschle_0002-ad6b865ca394.jpg", "demo-0-00017-1.jpg"]
-    assert sources_of([*names, "holiday.jpg"]) == {
-        "UTKFace": 1,
-        "LFW": 1,
-        "embedded model": 1,
-        "other": 1,
+def test_the_manifest_tells_where_photos_are_from(tmp_path: Path) -> None:
+    sources = {
+        "25_1_2_20170116161343328.jpg": "UTKFace",
+        "utk/25_1_2_20170116161343329.jpg.chip.jpg": "UTKFace",
+        "Tom_Daschle/Tom_Daschle_0002.jpg": "LFW",
+        "lfw/Tom_Daschle/Tom_Daschle_0003.jpg": "LFW",
+        list_faces("demo", limit=1)[0].source: "embedded model",
+        "IMG_1234.jpg": "other",
+        "holiday/DSC_0042.jpg": "other",
+        "Tom/Ann_0002.jpg": "other",
     }
+    paths = [f"train/no_mask/{FaceRef(source, 'x').key}.jpg" for source in sources]
+    rows = [ManifestRow(path=path, source=of) for path, of in zip(paths, sources, strict=True)]
+    write_manifest(tmp_path / MANIFEST, rows)
+    for path, expected in zip(paths, sources.values(), strict=True):
+        assert sources_of(tmp_path, [path]) == {expected: 1}
+    assert sources_of(tmp_path, paths) == Counter(sources.values())
+    assert sources_of(tmp_path, ["train/no_mask/unknown.jpg"]) == {"other": 1}
+    assert sources_of(tmp_path / "elsewhere", paths) == {"other": len(paths)}
+    ages = facts_of(tmp_path, paths)["age"]
+    assert ages[:2] == ["20 to 39"] * 2 and not any(ages[2:])
 
 
 def test_numbers_are_sorted_as_numbers() -> None:

@@ -24,7 +24,8 @@ from masktrain.model import (
 from masktrain.multiclass import OUTPUTS, ClassScores, evaluate_classes
 from masktrain.occlusion import BEFORE
 from masktrain.prepare import prepare
-from masktrain.report import results_table, write_run_plots
+from masktrain.report import write_run_plots
+from masktrain.results_table import results_table
 from masktrain.run_folder import read_scores
 
 FLAGS = ["--model", "mobilenet_v3_small", "--init", "none", "--batch-size", "8", "--wandb", "off"]

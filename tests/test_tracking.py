@@ -75,6 +75,20 @@ def test_resuming_drops_the_rows_of_an_unfinished_epoch(tmp_path: Path, recorder
     assert recorder.calls[-1] == ("close", {"val/auc": 0.9})
 
 
+def test_the_best_is_of_the_largest_crops_before_and_after_a_stop(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    columns = ("side_px", "val/loss", "val/auc")
+    first = Tracker(tmp_path, columns, {})
+    for epoch, (side_px, auc) in enumerate(((64, 0.99), (112, 0.8), (112, 0.7))):
+        first.log({"side_px": side_px, "val/loss": 0.3, "val/auc": auc}, epoch)
+    first.close()
+    assert recorder.calls[-1] == ("close", {"val/auc": 0.8})
+    again = Tracker(tmp_path, columns, {}, keep_through=2)
+    again.close()
+    assert recorder.calls[-1] == ("close", {"val/auc": 0.8})
+
+
 def test_a_sink_that_fails_is_reported_once_and_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,13 +206,21 @@ def test_wandb_takes_every_kind_of_record(tmp_path: Path, monkeypatch: pytest.Mo
     asked: dict[str, Any] = {}
     monkeypatch.setattr(wandb, "init", lambda **kwargs: asked.update(kwargs) or Run())
     monkeypatch.setattr(tracking, "TensorBoardSink", Recorder)
-    tracker = Tracker(tmp_path, COLUMNS, {"lr": 0.1}, wandb_mode="auto")
+    tracker = Tracker(
+        tmp_path,
+        COLUMNS,
+        {"lr": 0.1},
+        wandb_mode="auto",
+        wandb_project="kiosk",
+        wandb_group="core",
+    )
     tracker.log({"lr": 0.1, "val/loss": 0.3, "val/auc": 0.75}, 1)
     tracker.log_roc("val", SCORES, 1)
     tracker.log_image("batch", np.zeros((8, 8, 3), np.uint8), 1)
     tracker.log_table("worst", ("path", "score"), [("a.jpg", 0.1)])
     tracker.close()
     assert asked["mode"] == "offline" and asked["config"] == {"lr": 0.1}
+    assert (asked["project"], asked["group"]) == ("kiosk", "core")
     assert {"val/roc", "batch", "worst"} <= {key for values in logged for key in values}
     assert Run.summary == {"best/val/auc": 0.75}
     assert logged[-1] == {"finished": True}

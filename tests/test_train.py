@@ -17,10 +17,11 @@ import pytest
 import torch
 from conftest import make_data
 
-from masktrain import prepare, session, train
+from masktrain import model, prepare, session, train
 from masktrain.best import best_of
 from masktrain.config import PrepareConfig, TrainConfig, read_run_config
 from masktrain.model import load_checkpoint
+from masktrain.multiclass import OUTPUTS
 from masktrain.report import read_run
 
 FLAGS = ["--model", "mobilenet_v3_small", "--init", "none", "--batch-size", "8"]
@@ -320,6 +321,18 @@ def test_a_run_goes_on_with_its_data_whatever_photos_have_come_since(
     assert train.data_folder(config) == Path("anew"), "what is gone is prepared again"
     data.mkdir()
     assert train.data_folder(config) == data
+
+
+def test_weights_of_three_classes_are_tried_on_a_network_of_three(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, str, int]] = []
+    monkeypatch.setattr(model, "build_model", lambda *words: asked.append(words))
+    monkeypatch.setattr(prepare, "prepare", lambda config: Path("data/x"))
+    config = replace(TrainConfig(), faces="photos", model="resnet18", init="mine")
+    for classes, logits in ((2, 1), (3, len(OUTPUTS))):
+        train.data_folder(replace(config, classes=classes))
+        assert asked.pop() == ("resnet18", "mine", logits)
 
 
 def test_weights_that_cannot_be_had_are_told_before_faces_are_prepared(
