@@ -21,8 +21,8 @@ LONGEST_PX = 1600
 """Larger photos are searched at this size."""
 SURE = 0.7
 """YuNet's score from which on a face counts as found."""
-POINTER_BYTES = 1000
-"""A smaller file is no network, but what Git LFS leaves in its place."""
+POINTER = b"version https://git-lfs"
+"""How a file begins that Git LFS leaves in a network's place."""
 WHOLE = "whole picture"
 """How a crop was found where nobody found a face."""
 Finder = Callable[[np.ndarray], list["FoundFace"]]
@@ -63,8 +63,9 @@ def open_finder(model: Path | None, crop_px: int = 128) -> Finder:
         net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), SURE)
     except cv2.error as error:
         why = str(error).strip().splitlines()[-1]
-        small = model.stat().st_size < POINTER_BYTES
-        hint = "; it is Git LFS's pointer: download the file itself" if small else ""
+        with model.open("rb") as file:
+            pointer = file.read(len(POINTER)) == POINTER
+        hint = ": it is Git LFS's pointer, download the file itself" if pointer else ""
         raise FaceError(f"{model} is no YuNet model that OpenCV can read ({why}){hint}") from None
     return lambda image: _by_yunet(net, image, crop_px) or [_whole(image, crop_px)]
 

@@ -48,13 +48,13 @@ class PredictConfig:
     two classes."""
     crops: Path | None = None
     """Folder to write the crop of every face that was found to, for you to sort into no_mask/ and
-    wearing_mask/ and evaluate on."""
+    wearing_mask/ and evaluate on; what lies there stays: another finder wants another folder."""
     limit: int = 0
     """At most so many photos; 0: all."""
     shown: int = 48
     """Faces on the sheet; predictions.csv has all."""
     output: Path | None = None
-    """Folder to write; by default <run folder>/predictions."""
+    """Folder to write; by default <run folder>/predictions, of last.pt predictions-last."""
     device: str = "auto"
     """auto (cuda if there is one), cpu, cuda, cuda:1, mps ..."""
 
@@ -237,8 +237,7 @@ def _judge(asked: Predictor, named: Sequence[Named], threshold: float | None) ->
 def write_crops(folder: Path, faces: Sequence[Prediction]) -> None:
     """Write every face that was found as <photo>-<number>.png, at the network's own framing.
 
-    Where photos of several folders or kinds would share a name, " (2)" and so on tells them apart;
-    a crop that lies there already is left as it is.
+    A name that another picture has, of this call or an earlier one, gets " (2)" and so on.
 
     Raises:
         OSError: one cannot be written.
@@ -255,15 +254,20 @@ def write_crops(folder: Path, faces: Sequence[Prediction]) -> None:
 
 def _free(folder: Path, name: str, image: np.ndarray) -> Path:
     """Return the first path of this name that is not another picture's."""
-    import numpy as np
-
-    from MaskTheFace.images import read_image
-
     names = itertools.chain([name], (f"{name} ({number})" for number in itertools.count(2)))
     paths = (folder / f"{one}.png" for one in names)
-    return next(
-        path for path in paths if not path.exists() or np.array_equal(read_image(path), image)
-    )
+    return next(path for path in paths if not path.exists() or _is(path, image))
+
+
+def _is(path: Path, image: np.ndarray) -> bool:
+    import numpy as np
+
+    from MaskTheFace.images import ImageError, read_image
+
+    try:
+        return np.array_equal(read_image(path), image)
+    except ImageError:
+        return False
 
 
 def sheet(found: Predictions, shown: int) -> Figure:

@@ -43,7 +43,7 @@ class ProbesConfig:
     limit: int = 400
     """At most so many faces; 0: all."""
     output: Path | None = None
-    """Folder to write; by default <run folder>/probes."""
+    """Folder to write; by default <run folder>/probes, of last.pt probes-last."""
     batch_size: int = 64
     """Crops that go through the network at once."""
     device: str = "auto"
@@ -145,10 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     import tyro
 
+    config = tyro.cli(ProbesConfig, args=argv, prog="python -m masktrain.probes")
     from MaskTheFace.images import write_bytes, write_image
     from masktrain.run_folder import write_json
 
-    config = tyro.cli(ProbesConfig, args=argv, prog="python -m masktrain.probes")
     report, sheet, folder = probe(config)
     write_image(folder / "probes.jpg", sheet)
     write_json(folder / "probes.json", report.to_dict())

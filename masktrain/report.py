@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from masktrain.best import best_of
 from masktrain.config import FULL_PX
-from masktrain.results_table import results_table
 
 # matplotlib and scikit-learn take seconds to import: --help does without them.
 if TYPE_CHECKING:
@@ -101,9 +100,11 @@ def write_run_plots(run: Path) -> list[Path]:
 
     Raises:
         ReportError: this is no run folder, it has no finished epoch, or a file is damaged.
+        ContentError: a metrics.json is.
         OSError: a file cannot be read or written.
     """
     from masktrain.figures import save_figure
+    from masktrain.results_table import results_table
 
     figures = run_figures(run)
     written = [save_figure(figure, run / f"{name}.png") for name, figure in figures.items()]

@@ -140,10 +140,7 @@ def _learned_from(run: RunRecord) -> str:
             f"began with the weights `{run.config.get('init')}`, and what these had seen its files "
             "do not say."
         )
-    return (
-        "Its crops were not made by masktrain.prepare: who wears the masks that it learned from, "
-        "or drew them, its files do not say."
-    )
+    return "Who wears the masks that it learned from, or drew them, its files do not say."
 
 
 def _network(run: RunRecord, pictures: Pictures, stages: Sequence[Any]) -> list[Block]:
@@ -300,14 +297,19 @@ def limits(run: RunRecord) -> list[Block]:
     chose = (
         "Real photos (real_val) chose the epoch, so their own numbers are a little kind"
         if run.config.get("select") == "real_val"
-        else "Drawn masks chose the epoch, not real ones"
+        else "Validation crops of the data that it learned from chose the epoch"
+    )
+    unknown = (
+        "**Trained on drawn masks.** Materials and ways of wearing that MaskTheFace does not draw "
+        "are unknown to it."
+        if run.drawn
+        else "**What it learned from is not known here**, and so neither is what it never met."
     )
     return [
         Heading("Limits and ethics"),
         Bullets(
             (
-                "**Trained on drawn masks.** Materials and ways of wearing that MaskTheFace does "
-                "not draw are unknown to it.",
+                unknown,
                 "**Crops in.** It judges a crop of one face; a finder that misses masked faces "
                 "hides them from it. What is no face gets an answer all the same.",
                 "**Bare faces carry their bias.** Photos of celebrities and of the web are no "

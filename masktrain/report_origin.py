@@ -53,7 +53,7 @@ def data(run: RunRecord, pictures: Mapping[str, Path]) -> list[Block]:
 
 def _split_how(run: RunRecord) -> str:
     if not run.prepared:
-        return "They were not made by masktrain.prepare: how they were split its files do not say."
+        return "How these were made and split its files do not say."
     return (
         "Faces are split before masks are drawn, by person where folders name one, else by photo; "
         "twins stay on one side, copies are dropped, and some masks and prints are kept for the "

@@ -25,7 +25,7 @@ RELEASED = "model.safetensors"
 WEIGHTS = ("weights/best.pt", "weights.pt")
 """Where a run keeps its best weights; the second in reports/."""
 ABOUT_WEIGHTS = ("eval", "probes", "explain", "predictions", "compare")
-"""Folders of a run about its best weights."""
+"""Folders of a run about its weights; with -last or so behind, about others than the best."""
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn")
 
 
@@ -75,9 +75,10 @@ def set_aside(run: Path, epochs: int) -> Path:
     for name in ("config.json", WEIGHTS[0]):
         shutil.copyfile(run / name, folder / name)
     for name in ABOUT_WEIGHTS:
-        if (run / name).exists():
-            shutil.rmtree(folder / name, ignore_errors=True)
-            (run / name).rename(folder / name)
+        for found in (run / name, *sorted(run.glob(f"{name}-*"))):
+            if found.exists():
+                shutil.rmtree(folder / found.name, ignore_errors=True)
+                found.rename(folder / found.name)
     return folder
 
 

@@ -62,7 +62,8 @@ class RunRecord:
     @property
     def drawn(self) -> bool:
         """Whether its files say that MaskTheFace drew every mask that it learned from."""
-        return bool(self.prepared) and self.config.get("init") in ("none", "imagenet")
+        by_us = bool(self.prepared) or self.config.get("masks") == "online"
+        return by_us and self.config.get("init") in ("none", "imagenet")
 
     @cached_property
     def evaluations(self) -> Mapping[str, Mapping[str, Any]]:

@@ -21,6 +21,11 @@ MODULES = (
     "masktrain.predict",
     "masktrain.ablate",
     "masktrain.release",
+    "masktrain.report",
+    "masktrain.probes",
+    "masktrain.compare",
+    "masktrain.audit",
+    "masktrain.figures",
 )
 
 

@@ -173,6 +173,7 @@ def test_other_faces_of_the_same_name_are_not_compared(tmp_path: Path) -> None:
         path.write_text(json.dumps(record))
     with pytest.raises(CompareError, match=r"0\.25; p/real, -, 0\.5 as folder"):
         compare(CompareConfig((whole, hidden)))
-    whole = written(tmp_path / "e", scores, labels)
-    moved = written(tmp_path / "c", scores, labels)
+    whole, moved = written(tmp_path / "e", scores, labels), written(tmp_path / "c", scores, labels)
+    record = {"threshold": 0.5, "data": "p/real", "split": None, "occluders": 0.0}
+    (whole / "eval/real/metrics.json").write_text(json.dumps(record))
     assert compare(CompareConfig((whole, moved))).n == 200, "the same names throughout"

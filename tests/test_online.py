@@ -266,12 +266,14 @@ def test_a_run_that_goes_on_for_longer_is_one_with_a_restart(
     (run,), (other,) = ((tmp_path / name).iterdir() for name in ("longer", "straight"))
     metrics = [path.relative_to(run) for path in run.glob("eval/*/metrics.json")]
     best = (run / "weights/best.pt").read_bytes()
-    (run / "probes").mkdir()
+    for name in ("probes", "probes-last"):
+        (run / name).mkdir()
     assert main(["--resume", str(run), "--epochs", "3"]) == 0
     kept = run / "until-2"
     assert metrics and all((kept / name).is_file() for name in metrics)
     assert (kept / "weights/best.pt").read_bytes() == best and read_run_config(kept).epochs == 2
-    assert (kept / "probes").is_dir() and not (run / "probes").exists()
+    for name in ("probes", "probes-last"):
+        assert (kept / name).is_dir() and not (run / name).exists()
     one, two = (
         torch.load(path / "weights" / "last.pt", weights_only=True) for path in (run, other)
     )

@@ -121,6 +121,7 @@ def test_no_crop_replaces_that_of_another_photo(tmp_path: Path) -> None:
         faces[0], found=dataclasses.replace(first, image=first.image + np.uint8(5))
     )
     write_crops(tmp_path, [later])
+    (tmp_path / "team-a-1 (3).png").write_bytes(b"damaged")
     assert int(cv2.imread(str(tmp_path / "team-a-1.png")).mean()) == 10
     assert int(cv2.imread(str(tmp_path / "team-a-1 (4).png")).mean()) == 15
 
@@ -200,9 +201,12 @@ def test_yunets_boxes_become_canonical_crops(
 def test_a_finder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(FaceError, match=r"no file .*none\.onnx"):
         open_finder(tmp_path / "none.onnx")
-    (tmp_path / "bad.onnx").write_bytes(b"no model")
-    with pytest.raises(FaceError, match="is no YuNet model"):
-        open_finder(tmp_path / "bad.onnx")
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 232589\n"
+    for content, hinted in ((b"no model", False), (pointer, True)):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        with pytest.raises(FaceError, match="is no YuNet model") as caught:
+            open_finder(tmp_path / "bad.onnx")
+        assert ("download the file itself" in str(caught.value)) == hinted
 
 
 def test_a_folder_without_photos_says_so(

@@ -233,7 +233,8 @@ def test_the_network_that_is_kept_here_takes_no_shortcut(tmp_path: Path) -> None
     faces = PrepareConfig(
         faces="demo", output=tmp_path / "faces", limit=120, workers=1, val_share=0, test_share=0
     )
-    config = ProbesConfig(weights, prepare(faces), split="train", limit=0, device="cpu")
+    data, output = prepare(faces), tmp_path / "probes"
+    config = ProbesConfig(weights, data, split="train", limit=0, device="cpu", output=output)
     report, _, _ = probe(config)
     assert report.network_auc.value > 0.99 and report.probes[0].before.value < 0.02
     assert {row.name for row in report.probes} == set(PROBES)
