@@ -25,7 +25,6 @@ MODULES = (
     "masktrain.probes",
     "masktrain.compare",
     "masktrain.audit",
-    "masktrain.figures",
 )
 
 
