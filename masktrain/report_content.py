@@ -13,6 +13,7 @@ from typing import Any
 
 from masktrain.config import FULL_PX, TrainConfig
 from masktrain.document import Block, Bullets, Heading, Paragraph, Picture, Table, parse
+from masktrain.explain_report import TITLES
 from masktrain.report_origin import data, data_sheet, reproduce
 from masktrain.report_results import (
     audit,
@@ -243,10 +244,29 @@ def _nth(number: int) -> str:
 def _explanation(run: RunRecord) -> list[Block]:
     blocks: list[Block] = []
     for path in sorted(run.folder.glob("explain/*/explain.md")):
-        parts = parse(path.read_text(encoding="utf-8"), path.parent, deeper=2)
-        blocks += [part for part in parts if not isinstance(part, Picture) or part.path.is_file()]
-        blocks += _heat_pictures(run, path.parent)
+        pictures = _heat_pictures(run, path.parent)
+        blocks += _in_brief(
+            parse(path.read_text(encoding="utf-8"), path.parent, deeper=2), pictures
+        )
+        blocks.append(
+            Paragraph(f"Tables of all slices: `{path.relative_to(run.folder).as_posix()}`.")
+        )
+        blocks += pictures
     return [Heading("What it looks at"), *blocks] if blocks else []
+
+
+def _in_brief(parts: Sequence[Block], pictures: Sequence[Block]) -> list[Block]:
+    """Return an explanation without its tables of slices and, where the report shows no pictures
+    of it, without what tells them."""
+    kept: list[Block] = []
+    about_pictures = False
+    for part in parts:
+        if isinstance(part, Heading):
+            about_pictures = part.text == "Pictures"
+        of_slices = isinstance(part, Table) and part.head[0] != TITLES["answer"]
+        if not of_slices and (pictures or not about_pictures):
+            kept.append(part)
+    return kept
 
 
 def _heat_pictures(run: RunRecord, folder: Path) -> list[Block]:

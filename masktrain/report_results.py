@@ -9,7 +9,7 @@ from typing import Any
 from masktrain.calibration import BINS
 from masktrain.document import Block, Heading, Paragraph, Picture, Table, parse
 from masktrain.run_record import RunRecord, cell
-from masktrain.slices import ONLY_CLASS
+from masktrain.slices import LEAST_FACES, ONLY_CLASS
 
 
 def results(run: RunRecord) -> list[Block]:
@@ -69,9 +69,19 @@ def slices(run: RunRecord) -> list[Block]:
         path = run.folder / "eval" / name / "slices.md"
         text = path.read_text(encoding="utf-8") if path.is_file() else ONLY_CLASS
         if ONLY_CLASS not in text:  # the results say how good it is on each class
-            blocks += [Heading(name, 3), *parse(text, path.parent)[1:]]
+            blocks += [Heading(name, 3), *map(_of_size, parse(text, path.parent)[1:])]
+            blocks.append(Paragraph(f"Smaller slices: `eval/{name}/slices.md`."))
             blocks += figure(run, f"eval/{name}/slices.png", f"{name}: share told right by slice.")
     return [Heading("Slices"), *blocks] if blocks else []
+
+
+def _of_size(block: Block) -> Block:
+    """Return a table of slices without the small ones, which say little; else the block."""
+    if not isinstance(block, Table) or "n" not in block.head:
+        return block
+    column = block.head.index("n")
+    rows = [row for row in block.rows if int(row[column].replace(",", "")) >= LEAST_FACES]
+    return Table(block.head, tuple(rows))
 
 
 def calibration(run: RunRecord) -> list[Block]:

@@ -86,7 +86,8 @@ def run(tmp_path: Path) -> Path:
         (where / "metrics.json").write_text(json.dumps(metrics(split, auc)))
         write_rgb(where / "confusion_matrix.png", np.full((40, 40, 3), 200, np.uint8))
     (folder / "eval/real_test/slices.md").write_text(
-        "# Slices\n\nIntro.\n\n| fact | value |\n|---|---|\n| turn | 0 |\n\nWorst: **turn 0**.\n"
+        "# Slices\n\nIntro.\n\n| fact | value | n |\n|---|---|---|\n| turn | 0 | 1,020 |\n"
+        "| turn | 9 | 19 |\n\nWorst: **turn 0**.\n"
     )
     (folder / "probes").mkdir()
     (folder / "probes/probes.md").write_text("# Shortcut probes\n\nNone passed 0.321.\n")
@@ -108,6 +109,7 @@ def test_numbers_of_the_report_are_those_of_the_files(run: Path) -> None:
         "| real_test | 50 | 0.123 (0.113 to 0.133) | 1.75 | 0.045 (0.035 to 0.055) |",
         "over 15 bins (ECE). The temperature was fitted on validation scores alone (val);",
         "Worst: **turn 0**.",
+        "| turn | 0 | 1,020 |",
         "None passed 0.321.",
         "| commit | abc123 |",
         "| time | 2.0 hours for 1 epochs and their evaluation |",
@@ -120,6 +122,7 @@ def test_numbers_of_the_report_are_those_of_the_files(run: Path) -> None:
         "Validation crops of the data that it learned from chose the epoch",
     ):
         assert wanted in text, wanted
+    assert "| turn | 9 |" not in text, "too small to say much"
     assert (run / "results.md").read_text().strip() in text.replace("| --- |", "|---|").replace(
         " --- |", "---|"
     )
@@ -175,7 +178,11 @@ def test_an_explanation_of_many_headings_makes_all_three_files(run: Path, tmp_pa
 def test_heat_is_shown_on_people_who_do_not_exist_alone(run: Path, nobody: bool) -> None:
     folder = run / "explain" / "drawn-test"
     folder.mkdir(parents=True)
-    (folder / "explain.md").write_text("# Where\n\n- [true_positives.png](a.png): 3 of 9\n")
+    (folder / "explain.md").write_text(
+        "# Where\n\n## Pictures\n\n- [true_positives.png](a.png): 3 of 9\n\n## Share\n\n"
+        "| class and answer | heat |\n|---|---|\n| wearing_mask | .8 |\n\n"
+        "| mask | heat |\n|---|---|\n| cup | .7 |\n\n- Worst slice: cloth\n"
+    )
     grids = [{"name": "true_positives"}, {"name": "false_positives"}]
     record = {"shows_nobody": nobody, "grids": grids}
     (folder / "explain.json").write_text(json.dumps(record))
@@ -186,7 +193,10 @@ def test_heat_is_shown_on_people_who_do_not_exist_alone(run: Path, nobody: bool)
         if isinstance(block, Picture) and "explain" in block.path.parts
     ]
     assert shown == (["true_positives.png"] if nobody else [])
-    assert "- true_positives.png: 3 of 9" in text_of(run)
+    text = text_of(run)
+    assert ("- true_positives.png: 3 of 9" in text) == nobody
+    assert "| wearing_mask | .8 |" in text and "cup" not in text
+    assert "Worst slice: cloth" in text and "`explain/drawn-test/explain.md`" in text
 
 
 def test_another_file_makes_another_report(run: Path) -> None:
