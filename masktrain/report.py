@@ -152,7 +152,7 @@ def write_report(run: Path, folder: Path, ablations: Path) -> list[Path]:
     record = RunRecord(run, ablations)
     folder.mkdir(parents=True, exist_ok=True)
     network = stages(run, record.config)
-    pictures = draw_pictures(run, dict(record.config), network, folder)
+    pictures = draw_pictures(record, network, folder)
     blocks = gathered(content(record, pictures, network), folder)
     (folder / "report.md").write_text(markdown(blocks, folder), encoding="utf-8")
     (folder / "report.html").write_text(html_page(blocks), encoding="utf-8")

@@ -3,7 +3,6 @@ and what a network says of pictures that it was not meant for."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from MaskTheFace.images import montage, write_image
-from masktrain.config import SETTINGS, TrainConfig
+from masktrain.config import TrainConfig
 
 if TYPE_CHECKING:
     from masktrain.architecture import Stage
     from masktrain.model import Preprocessing
+    from masktrain.run_record import RunRecord
 
 SHOWN = 32
 COLUMNS = 8
 
 
-def draw_pictures(
-    run: Path, config: dict[str, Any], stages: list[Stage], folder: Path
-) -> dict[str, Path]:
+def draw_pictures(run: RunRecord, stages: list[Stage], folder: Path) -> dict[str, Path]:
     """Draw `samples`, `network` and, where the run has weights, `oddities` into a folder.
 
     Raises:
@@ -33,13 +31,11 @@ def draw_pictures(
 
     drawn = [(s.name, s.what, s.shape, s.parameters) for s in stages]
     found = {"network": save_figure(network_figure(drawn, 112), folder / "network.png", dpi=150)}
-    settings = run / SETTINGS
-    if settings.is_file():  # else nobody knows who drew the masks that it saw
+    if run.prepared:  # else nobody knows who drew the masks that it saw
         found["samples"] = folder / "samples.png"
-        prepared = json.loads(settings.read_text(encoding="utf-8"))
-        samples = training_samples(TrainConfig.from_dict(config), prepared)
+        samples = training_samples(TrainConfig.from_dict(dict(run.config)), run.prepared)
         write_image(found["samples"], samples)
-    weights = weights_of(run)
+    weights = weights_of(run.folder)
     if weights is not None:
         from masktrain.predict import PredictConfig, predict, sheet
 

@@ -128,13 +128,16 @@ def is_best(weights: Path) -> bool:
 
 def results_folder(weights: Path, kind: str, label: str) -> Path:
     """Return <run folder>/<kind>/<label>; weights that are not the best ones add their name."""
-    name = label if is_best(weights) else f"{label}-{weights.stem}"
-    return run_of(weights) / kind / name
+    return run_of(weights) / kind / _told_apart(label, weights)
 
 
 def own_folder(weights: Path, kind: str) -> Path:
     """Return <run folder>/<kind>; weights that are not the best ones add their name."""
-    return run_of(weights) / (kind if is_best(weights) else f"{kind}-{weights.stem}")
+    return run_of(weights) / _told_apart(kind, weights)
+
+
+def _told_apart(name: str, weights: Path) -> str:
+    return name if is_best(weights) else f"{name}-{weights.stem}"
 
 
 def data_of(run: Path) -> Path | None:
