@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from masktrain.run_record import ContentError, mask_or_none
+from masktrain.run_record import ContentError, in_order, mask_or_none
 
 COLUMNS = {
     "roc_auc": "ROC-AUC",
@@ -37,15 +37,16 @@ def results_table(run: Path) -> str:
         run: a run folder; its eval/*/metrics.json are read.
 
     Returns:
-        One row a set of faces, each number with its 95 % interval; then, where prepared data
-        (drawn masks) and other folders were measured, how much lower the others came out, with
-        intervals, too. Numbers at thresholds other than 0.5 are named as such, and no gap is told
-        of numbers at different ones. Empty where nothing was evaluated.
+        One row a set of faces, tests first and drawn masks, named so, last; each number with its
+        95 % interval. Then, where prepared data (drawn masks) and other folders were measured, how
+        much lower the others came out, with intervals, too. Numbers at thresholds other than 0.5
+        are named as such, and no gap is told of numbers at different ones. Empty where nothing was
+        evaluated.
 
     Raises:
         ContentError: a metrics.json is damaged.
     """
-    records = {path.parent.name: _read_metrics(path) for path in _metrics_files(run)}
+    records = in_order({path.parent.name: _read_metrics(path) for path in _metrics_files(run)})
     if not records:
         return ""
     columns = CLASS_COLUMNS if "classes" in next(iter(records.values())) else COLUMNS
@@ -108,6 +109,8 @@ def _read_metrics(path: Path) -> Mapping[str, Any]:
 
 def _table_row(name: str, record: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     cells = [_cell(record[key]) for key in columns]
+    if record["split"]:
+        name += " (drawn)"
     return f"| {name} | {record['n']:,} | " + " | ".join(cells) + " |"
 
 

@@ -67,9 +67,11 @@ class RunRecord:
 
     @cached_property
     def evaluations(self) -> Mapping[str, Mapping[str, Any]]:
-        """metrics.json of every set of faces, by its name."""
+        """metrics.json of every set of faces, by its name: as `in_order` has them."""
         paths = sorted(self.folder.glob("eval/*/metrics.json"))
-        return {path.parent.name: self.read(path.relative_to(self.folder)) for path in paths}
+        return in_order(
+            {path.parent.name: self.read(path.relative_to(self.folder)) for path in paths}
+        )
 
     @cached_property
     def history(self) -> Sequence[Mapping[str, str]]:
@@ -120,6 +122,15 @@ class RunRecord:
         except ValueError as error:
             raise ContentError(f"{path} is damaged: {error}") from None
         return record
+
+
+def in_order(evaluations: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """Return evaluations in the order to read them: tests first, faces with drawn masks last."""
+
+    def place(name: str) -> tuple[bool, bool, str]:
+        return evaluations[name]["split"] is not None, "test" not in name, name
+
+    return {name: evaluations[name] for name in sorted(evaluations, key=place)}
 
 
 def mask_or_none(found: Mapping[str, Any]) -> Mapping[str, Any]:

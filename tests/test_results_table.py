@@ -7,7 +7,7 @@ import pytest
 
 from masktrain.multiclass import CLASSES
 from masktrain.results_table import COLUMNS, results_table
-from masktrain.run_record import ContentError
+from masktrain.run_record import ContentError, RunRecord
 
 
 def _write_metrics(run: Path, name: str, split: str | None, auc: float, **more: object) -> None:
@@ -22,11 +22,19 @@ def test_the_results_table_shows_each_evaluation_and_the_gap_to_real_faces(tmp_p
     _write_metrics(tmp_path, "utk-test", "test", 0.98)
     _write_metrics(tmp_path, "street", None, 0.93)
     table = results_table(tmp_path)
-    assert "| utk-test | 1,200 | 0.980 (0.970-0.990) |" in table
+    assert "| utk-test (drawn) | 1,200 | 0.980 (0.970-0.990) |" in table
     assert "| street | 1,200 | 0.930 (0.920-0.940) |" in table
     assert "Lower than on utk-test (drawn masks) by:" in table
     # Two limits of .010 each make one of .014 of their difference.
     assert "| street | +0.050 (+0.036 to +0.064) |" in table
+
+
+def test_real_faces_come_before_drawn_masks_and_tests_before_others(tmp_path: Path) -> None:
+    for name, split in (("a-test", "test"), ("b", None), ("c_test", None)):
+        _write_metrics(tmp_path, name, split, 0.9)
+    rows = [line.split("|")[1].strip() for line in results_table(tmp_path).splitlines()[2:5]]
+    assert rows == ["c_test", "b", "a-test (drawn)"]
+    assert list(RunRecord(tmp_path, tmp_path).evaluations) == ["c_test", "b", "a-test"]
 
 
 def test_numbers_at_different_thresholds_have_no_gap(tmp_path: Path) -> None:
