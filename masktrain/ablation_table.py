@@ -132,9 +132,11 @@ class AblationTable:
         rows = []
         for arm in self.arms:
             cells = [self.mean(arm.name, name).cell() for name in MEASURES]
-            runs = len(self.results[arm.name])
-            rows.append([f"`{arm.name}`", arm.change, str(runs), *cells])
-        return _markdown_table(["arm", "what it is", "runs", *MEASURES.values()], rows)
+            found = self.results[arm.name].values()
+            # Arms have the same faces, but not each mask of each arm can be put on each of them.
+            crops = " / ".join(f"{n:,}" for n in sorted({run["training_crops"] for run in found}))
+            rows.append([f"`{arm.name}`", arm.change, crops, str(len(found)), *cells])
+        return _markdown_table(["arm", "what it is", "crops", "runs", *MEASURES.values()], rows)
 
     def _differences(self) -> str:
         base = self.plan.base.name

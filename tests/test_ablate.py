@@ -162,7 +162,7 @@ def test_a_run_leaves_its_scores_and_the_table_is_made_of_them(tiny_data: Path, 
     assert (made / "report/ingredients/ablation.png").stat().st_size > 5000
     text = (made / "report/ingredients/ablation.md").read_text(encoding="utf-8")
     for arm in ("all", "-light", "online"):
-        assert re.search(rf"^\| `{arm}` \| .* \| 1 \| 0\.\d+ ", text, re.M)
+        assert re.search(rf"^\| `{arm}` \| .* \| 24 \| 1 \| 0\.\d+ ", text, re.M)
     assert "24 crops of demo" in text and "6 masked, 6 bare" in text
 
 
