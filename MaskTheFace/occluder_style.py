@@ -11,11 +11,11 @@ from MaskTheFace.style import Rgb
 
 SHARES: dict[str, float] = {
     "hand": 0.11,
-    "beard": 0.10,
-    "hat": 0.10,
+    "beard": 0.09,
+    "hat": 0.09,
     "sunglasses": 0.10,
-    "scarf": 0.08,
-    "tint": 0.10,
+    "scarf": 0.07,
+    "tint": 0.13,
     "shadow": 0.06,
     "hair": 0.05,
     "paint": 0.07,

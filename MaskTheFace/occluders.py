@@ -156,12 +156,13 @@ def _sketched(image: np.ndarray, landmarks: Landmarks, frame: Frame) -> FaceSket
 
 def _relit(image: np.ndarray, pad: Pad, style: OccluderStyle) -> Occluded:
     """Darken or tint one side of the picture, or its lower part, from an edge sharp or soft on."""
-    lower = style.kind == "tint" and style.seed % 2 == 0
+    lower = style.kind == "tint" and style.seed % 3 > 0
     turn = 90 * style.side * (lower or style.seed % 4 == 0)
-    # Below the eyes mostly level: as the upper edge of a mask lies, and of a window's shade.
-    lean = 0.3 * style.angle_deg if lower else style.angle_deg
+    # Below the eyes nearly level: as the upper edge of a mask lies, and of a window's shade.
+    lean = 0.2 * style.angle_deg if lower else style.angle_deg
     u, _ = pad.turned((style.dx, (0.2 if lower else 0.4) + style.dy), lean + turn)
-    soft = 0.03 + 0.5 * (style.seed % 7) / 6
+    # Mostly sharp: light that changes slowly is hardly taken for fabric.
+    soft = 0.03 + 0.5 * ((style.seed % 7) / 6) ** 2
     side = pad.inside(-style.side * u, soft)
     share = side[..., None]
     if style.kind == "shadow":
