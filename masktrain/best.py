@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 TIE = 0.001
 """Differences in ROC-AUC up to this count as none."""
+LAST = "last"
+"""What `--select` is where no set chooses: every epoch replaces the one before."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Best:
     loss: float
     peak_auc: float
     side_px: float = 0
+
+
+def judge_of(select: str) -> str:
+    """Return the series that is told beside the epoch kept: the one that chose it, or val."""
+    return "val" if select == LAST else select
 
 
 def better_of(best: Best | None, epoch: int, auc: float, loss: float, side_px: float = 0) -> Best:

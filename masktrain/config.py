@@ -31,8 +31,8 @@ SETTINGS = "prepare.json"
 
 # What may differ between a run and its continuation: where it runs, never what it computes.
 RESUME_MAY_CHANGE = frozenset({"resume", "device", "workers", "wandb", "dry_run"})
-# What more epochs than were planned may change besides: how the new ones are trained.
-MORE_MAY_CHANGE = frozenset({"epochs", "restarts", "lr", "occluders"})
+# What more epochs than were planned may change besides: how the new ones are trained and chosen.
+MORE_MAY_CHANGE = frozenset({"epochs", "restarts", "lr", "occluders", "select"})
 
 
 def _require(ok: bool, name: str, rule: str, value: object) -> None:
@@ -153,8 +153,9 @@ class TrainConfig:
     """Smallest share of a crop's area that augmentation keeps, so that the mask stays in view."""
     augment: bool = True
     """Flip, frame, light, blur ... the training crops by chance; off: for ablations."""
-    select: Literal["val", "real_val"] = "val"
-    """Whose ROC-AUC, then loss, chooses best.pt; real_val needs --real-val."""
+    select: Literal["val", "real_val", "last"] = "val"
+    """Whose ROC-AUC, then loss, chooses best.pt; real_val needs --real-val; last: nobody's, the
+    last epoch is kept."""
 
     # Machine
     device: str = "auto"

@@ -23,7 +23,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from masktrain.best import best_of
+from masktrain.best import LAST, best_of, judge_of
 from masktrain.config import FULL_PX
 
 # matplotlib and scikit-learn take seconds to import: --help does without them.
@@ -175,7 +175,7 @@ def stages(run: Path, config: Mapping[str, Any]) -> list[Stage]:
 
 def read_run(run: Path) -> RunFiles:
     """Read what the plots of a run need; raises as `write_run_plots`."""
-    select = _selecting_series(run / "config.json")
+    select = _chosen_by(run / "config.json")
     history = _read_history(run / "results.csv", select)
     scores = {series: _read_scores(run, series) for series in SERIES}
     found = {series: by_epoch for series, by_epoch in scores.items() if by_epoch}
@@ -188,8 +188,10 @@ def best_epoch(history: History, select: str = "val") -> int:
     Args:
         history: columns ``epoch``, ``<select>/auc``, ``<select>/loss`` and, in runs that judge
             epochs on crops of several sizes, ``side_px``, each (E,).
-        select: val or real_val.
+        select: val, real_val or last.
     """
+    if select == LAST:
+        return int(history["epoch"][-1])
     names = ("epoch", f"{select}/auc", f"{select}/loss")
     columns = [history[name].tolist() for name in names]
     if (sides := history.get("side_px")) is not None:
@@ -236,8 +238,8 @@ def named_views(label: str, scores: AnyScores) -> list[tuple[str, Scores]]:
     return [(label if len(views) == 1 else f"{label}, {name}", view) for name, view in views]
 
 
-def _selecting_series(path: Path) -> str:
-    """Return the series that chose best.pt; val where the run does not say."""
+def _chosen_by(path: Path) -> str:
+    """Return what chose best.pt; val where the run does not say."""
     try:
         return str(json.loads(path.read_text(encoding="utf-8")).get("select", "val"))
     except FileNotFoundError:
@@ -257,7 +259,8 @@ def _read_history(path: Path, select: str) -> History:
         history = {key: np.array([_number(row[key]) for row in rows]) for key in rows[0]}
     except (TypeError, ValueError) as error:
         raise ReportError(f"{path} is damaged: {error}") from error
-    missing = [k for k in ("epoch", f"{select}/auc", f"{select}/loss") if k not in history]
+    judge = judge_of(select)
+    missing = [k for k in ("epoch", f"{judge}/auc", f"{judge}/loss") if k not in history]
     if missing:
         raise ReportError(f"{path} is damaged: it has no column {', '.join(missing)}")
     return history

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from masktrain.best import LAST
 from masktrain.config import FULL_PX, TrainConfig
 from masktrain.document import Block, Bullets, Heading, Paragraph, Picture, Table, parse
 from masktrain.explain_report import TITLES
@@ -314,11 +315,12 @@ def _qualitative(pictures: Pictures) -> list[Block]:
 
 def limits(run: RunRecord) -> list[Block]:
     """Return what such a network cannot do, and must not be used for."""
-    chose = (
-        "Real photos (real_val) chose the epoch, so their own numbers are a little kind"
-        if run.config.get("select") == "real_val"
-        else "Validation crops of the data that it learned from chose the epoch"
-    )
+    select = run.config.get("select")
+    chose = "Validation crops of the data that it learned from chose the epoch"
+    if select == "real_val":
+        chose = "Real photos (real_val) chose the epoch, so their own numbers are a little kind"
+    elif select == LAST:
+        chose = "The last epoch is kept, whatever any faces said"
     unknown = (
         "**Trained on drawn masks.** Materials and ways of wearing that MaskTheFace does not draw "
         "are unknown to it."

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from MaskTheFace.images import write_bytes
 from masktrain.augment import eval_transform, train_transform
-from masktrain.best import Best, better_of
+from masktrain.best import LAST, Best, better_of, judge_of
 from masktrain.config import SETTINGS, TrainConfig, read_run_config
 from masktrain.data import (
     CLASSES,
@@ -94,7 +94,7 @@ class Session:
 
     @property
     def best_weights(self) -> Path:
-        """Checkpoint of the best epoch on the set that selects."""
+        """Checkpoint of the epoch kept: the best on the set that selects, or the last."""
         return self.run / "weights" / "best.pt"
 
     def train_epoch(self, epoch: int, batches: Loader | None = None) -> TrainingPass:
@@ -147,9 +147,10 @@ class Session:
         """
         for series, found in scores.items():
             save_scores(self.run, series, epoch, found)
-        judge = scores[self.config.select]
+        judge = scores[judge_of(self.config.select)]
         self.epoch = epoch
-        self.best = better_of(self.best, epoch, judge.auc, judge.loss, self.side_px(epoch))
+        rival = None if self.config.select == LAST else self.best
+        self.best = better_of(rival, epoch, judge.auc, judge.loss, self.side_px(epoch))
         if self.best.epoch == epoch:
             save_checkpoint(self.best_weights, self._weights())
         self.save_last()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from MaskTheFace.commands import Terminated, python, sigterm_raises
+from masktrain.best import judge_of
 from masktrain.config import PrepareConfig, TrainConfig, parse_train
 
 # torch takes seconds to import: --help does without it.
@@ -264,7 +265,8 @@ def _test(session: "Session") -> None:
 def _closing(session: "Session") -> str:
     run, best = session.run, session.best
     assert best is not None
-    chosen = f"epoch {best.epoch}, {session.config.select} AUC {best.auc:.4f}"
+    judge = judge_of(session.config.select)
+    chosen = f"epoch {best.epoch}, {judge} AUC {best.auc:.4f}"
     return (
         f"\nbest weights: {session.best_weights} ({chosen})\n"
         f"run folder:   {run}\n"

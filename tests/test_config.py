@@ -109,8 +109,11 @@ def test_a_resumed_run_may_move_to_another_device(run: Path) -> None:
 
 
 def test_a_resumed_run_may_go_on_for_longer_with_another_rate_but_not_for_less(run: Path) -> None:
-    longer = parse_train(["--resume", str(run), "--epochs", "9", "--lr", "0.1"])
-    assert longer == replace(read_run_config(run), resume=run, epochs=9, lr=0.1, restarts=(7,))
+    longer = parse_train(["--resume", str(run), "--epochs", "9", "--lr", "0.1", "--select", "last"])
+    changes = {"resume": run, "epochs": 9, "lr": 0.1, "select": "last", "restarts": (7,)}
+    assert longer == replace(read_run_config(run), **changes)
+    with pytest.raises(ValueError, match="--select is fixed"):
+        parse_train(["--resume", str(run), "--select", "last"])
     with pytest.raises(ValueError, match="--epochs is fixed"):
         parse_train(["--resume", str(run), "--epochs", "6"])
     with pytest.raises(ValueError, match="--lr is fixed"):

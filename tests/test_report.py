@@ -64,6 +64,13 @@ def test_the_best_epoch_is_chosen_by_the_set_that_the_run_named(run: Path) -> No
     assert report.read_run(run).best_epoch == 1
 
 
+def test_where_no_set_chooses_the_last_epoch_is_drawn(run: Path) -> None:
+    (run / "config.json").write_text(json.dumps({"select": "real_val"}))
+    assert report.read_run(run).best_epoch != 2
+    (run / "config.json").write_text(json.dumps({"select": "last"}))
+    assert report.read_run(run).best_epoch == 2
+
+
 def test_a_run_without_saved_scores_still_gets_its_curves(run: Path) -> None:
     for path in (run / "scores").iterdir():
         path.unlink()

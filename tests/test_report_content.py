@@ -215,6 +215,9 @@ def test_the_headline_is_of_faces_that_chose_nothing(run: Path) -> None:
     (run / "eval/real_test").rename(run / "eval/real_val")
     config = json.loads((run / "config.json").read_text("utf-8"))
     assert config["select"] == "val" and RunRecord(run, run).headline == "real_val"
+    (run / "config.json").write_text(json.dumps(config | {"select": "last"}))
+    assert RunRecord(run, run).headline == "real_val"
+    assert "The last epoch is kept, whatever any faces said" in text_of(run)
     (run / "config.json").write_text(json.dumps(config | {"select": "real_val"}))
     assert RunRecord(run, run).headline is None
     assert "no headline" in text_of(run)

@@ -2,13 +2,17 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 
 from masktrain import session as module
 from masktrain.config import TrainConfig, training_px
 from masktrain.engine import pick_device
+from masktrain.metrics import Scores
+from masktrain.model import load_checkpoint
 from masktrain.session import build_session, load_data
 
 
@@ -49,6 +53,22 @@ def test_augmentation_is_as_asked(
     batch = next(iter(session.loader))[0]
     as_stored = [any(torch.equal(one, other) for other in expected) for one in batch]
     assert all(as_stored) != augment
+
+
+@pytest.mark.parametrize(("select", "kept"), [("val", 1), ("last", 2)])
+def test_a_worse_last_epoch_is_kept_where_no_set_chooses(
+    tiny_data: Path, tmp_path: Path, select: Literal["val", "last"], kept: int
+) -> None:
+    config = TrainConfig(model="mobilenet_v3_small", init="none", select=select, workers=0)
+    session = build_session(config, tiny_data, pick_device("cpu"), load_data(config, tiny_data))
+    session.run = tmp_path
+    for folder in ("weights", "scores"):
+        (tmp_path / folder).mkdir()
+    right, labels = np.array([0.1, 0.9]), np.array([0, 1])
+    session.save_epoch(1, {"val": Scores(labels, right, 0.1)})
+    session.save_epoch(2, {"val": Scores(labels, 1 - right, 2.3)})
+    assert load_checkpoint(session.best_weights)["epoch"] == kept
+    assert session.best is not None and (session.best.epoch, session.best.auc) == (kept, 2 - kept)
 
 
 def test_every_epoch_is_trained_and_judged_at_its_side(
