@@ -20,7 +20,7 @@ from masktrain.data import CLASSES, CROP_PX, Crops, eval_loader, load_crops, res
 from masktrain.engine import AnyScores, collect_scores, pick_device
 from masktrain.model import Classifier, load_classifier
 from masktrain.prepare import SPLITS
-from masktrain.run_folder import weights_file
+from masktrain.run_folder import noted_path, weights_file
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Predictor:
         with self.weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return {
-            "weights": self.weights.as_posix(),
+            "weights": noted_path(self.weights),
             "weights_sha256": digest,
             "model": self.classifier.arch,
             "epoch": self.classifier.epoch,

@@ -116,9 +116,20 @@ def run_of(weights: Path) -> Path:
 
     What is found out about weights that were handed on goes to runs/<name>: it may show people.
     """
-    if weights.name == RELEASED and weights.parent.parent.resolve() == RELEASES:
+    if _was_handed_on(weights):
         return Path("runs") / weights.parent.name
     return weights.parent.parent if weights.parent.name == "weights" else weights.parent
+
+
+def noted_path(weights: Path) -> str:
+    """Return the path of weights as records keep it: of those handed on, the one in the project."""
+    if _was_handed_on(weights):
+        return f"reports/weights/{weights.parent.name}/{RELEASED}"
+    return weights.as_posix()
+
+
+def _was_handed_on(weights: Path) -> bool:
+    return weights.name == RELEASED and weights.parent.parent.resolve() == RELEASES
 
 
 def is_best(weights: Path) -> bool:
