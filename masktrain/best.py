@@ -42,7 +42,15 @@ def judge_of(select: str) -> str:
     return "val" if select == LAST else select
 
 
-def better_of(best: Best | None, epoch: int, auc: float, loss: float, side_px: float = 0) -> Best:
+def better_of(
+    best: Best | None,
+    epoch: int,
+    auc: float,
+    loss: float,
+    side_px: float = 0,
+    *,
+    select: str = "val",
+) -> Best:
     """Return the better of the epoch kept so far and the one just finished.
 
     Larger crops go first: the network is used at the full size, and its scores on smaller crops
@@ -57,8 +65,9 @@ def better_of(best: Best | None, epoch: int, auc: float, loss: float, side_px: f
         auc: its ROC-AUC on the set that selects; nan where that has one class only.
         loss: its loss there.
         side_px: side of the crops there.
+        select: as `--select`; last: the one just finished, whatever its numbers.
     """
-    if best is None or side_px > best.side_px:
+    if best is None or select == LAST or side_px > best.side_px:
         return Best(epoch, auc, loss, auc, side_px)
     if side_px < best.side_px:
         return best
@@ -68,15 +77,22 @@ def better_of(best: Best | None, epoch: int, auc: float, loss: float, side_px: f
     return replace(best, peak_auc=peak)
 
 
-def best_of(epochs: Iterable[tuple[int, float, float] | tuple[int, float, float, float]]) -> Best:
+def best_of(
+    epochs: Iterable[tuple[int, float, float] | tuple[int, float, float, float]],
+    select: str = "val",
+) -> Best:
     """Return the best of (epoch, AUC, loss) or (epoch, AUC, loss, side), in order of training.
+
+    Args:
+        epochs: at least one.
+        select: as `--select`.
 
     Raises:
         ValueError: there is no epoch.
     """
     best: Best | None = None
     for epoch in epochs:
-        best = better_of(best, *epoch)
+        best = better_of(best, *epoch, select=select)
     if best is None:
         raise ValueError("no epoch to choose from")
     return best

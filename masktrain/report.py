@@ -23,7 +23,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from masktrain.best import LAST, best_of, judge_of
+from masktrain.best import best_of, judge_of
 from masktrain.config import FULL_PX
 
 # matplotlib and scikit-learn take seconds to import: --help does without them.
@@ -176,7 +176,7 @@ def stages(run: Path, config: Mapping[str, Any]) -> list[Stage]:
 def read_run(run: Path) -> RunFiles:
     """Read what the plots of a run need; raises as `write_run_plots`."""
     select = _chosen_by(run / "config.json")
-    history = _read_history(run / "results.csv", select)
+    history = _read_history(run / "results.csv", judge_of(select))
     scores = {series: _read_scores(run, series) for series in SERIES}
     found = {series: by_epoch for series, by_epoch in scores.items() if by_epoch}
     return RunFiles(history, found, best_epoch(history, select))
@@ -186,18 +186,17 @@ def best_epoch(history: History, select: str = "val") -> int:
     """Return the epoch whose weights were kept, by the rule of `best`.
 
     Args:
-        history: columns ``epoch``, ``<select>/auc``, ``<select>/loss`` and, in runs that judge
-            epochs on crops of several sizes, ``side_px``, each (E,).
+        history: columns ``epoch``, ``<judge>/auc``, ``<judge>/loss`` (`best.judge_of`) and, in runs
+            that judge epochs on crops of several sizes, ``side_px``, each (E,).
         select: val, real_val or last.
     """
-    if select == LAST:
-        return int(history["epoch"][-1])
-    names = ("epoch", f"{select}/auc", f"{select}/loss")
+    judge = judge_of(select)
+    names = ("epoch", f"{judge}/auc", f"{judge}/loss")
     columns = [history[name].tolist() for name in names]
     if (sides := history.get("side_px")) is not None:
         # Epochs before this was noted were judged at the full size.
         columns.append(np.nan_to_num(sides, nan=FULL_PX).tolist())
-    return int(best_of(zip(*columns, strict=True)).epoch)
+    return int(best_of(zip(*columns, strict=True), select).epoch)
 
 
 def _draw_fans(scores: Mapping[str, Mapping[int, AnyScores]]) -> Figure:
@@ -248,7 +247,7 @@ def _chosen_by(path: Path) -> str:
         raise ReportError(f"{path} is damaged: {error}") from error
 
 
-def _read_history(path: Path, select: str) -> History:
+def _read_history(path: Path, judge: str) -> History:
     if not path.is_file():
         raise ReportError(f"{path.parent} is not a run folder: it has no {path.name}")
     with path.open(newline="", encoding="utf-8") as file:
@@ -259,7 +258,6 @@ def _read_history(path: Path, select: str) -> History:
         history = {key: np.array([_number(row[key]) for row in rows]) for key in rows[0]}
     except (TypeError, ValueError) as error:
         raise ReportError(f"{path} is damaged: {error}") from error
-    judge = judge_of(select)
     missing = [k for k in ("epoch", f"{judge}/auc", f"{judge}/loss") if k not in history]
     if missing:
         raise ReportError(f"{path} is damaged: it has no column {', '.join(missing)}")

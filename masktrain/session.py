@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from MaskTheFace.images import write_bytes
 from masktrain.augment import eval_transform, train_transform
-from masktrain.best import LAST, Best, better_of, judge_of
+from masktrain.best import Best, better_of, judge_of
 from masktrain.config import SETTINGS, TrainConfig, read_run_config
 from masktrain.data import (
     CLASSES,
@@ -147,10 +147,12 @@ class Session:
         """
         for series, found in scores.items():
             save_scores(self.run, series, epoch, found)
-        judge = scores[judge_of(self.config.select)]
+        select = self.config.select
+        judge = scores[judge_of(select)]
         self.epoch = epoch
-        rival = None if self.config.select == LAST else self.best
-        self.best = better_of(rival, epoch, judge.auc, judge.loss, self.side_px(epoch))
+        self.best = better_of(
+            self.best, epoch, judge.auc, judge.loss, self.side_px(epoch), select=select
+        )
         if self.best.epoch == epoch:
             save_checkpoint(self.best_weights, self._weights())
         self.save_last()
